@@ -1,0 +1,124 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import type { Pool } from 'pg';
+import type { Logger } from 'pino';
+import type { Config } from './config.ts';
+import { controllerService } from './controller/service.ts';
+import { courseService } from './course/service.ts';
+import { Doorbell } from './db/doorbell.ts';
+import { startEmbeddedPostgres } from './db/embedded.ts';
+import { migrate } from './db/migrate.ts';
+import { openOrm } from './db/orm.ts';
+import { Setting } from './db/setting.ts';
+import { ControllerService } from './gen/backup/v1/controller_pb.ts';
+import { CourseService } from './gen/backup/v1/course_pb.ts';
+import { LogService } from './gen/backup/v1/log_pb.ts';
+import type { Admission } from './grpc/admission.ts';
+import { served } from './grpc/bind.ts';
+import type { ServingState } from './grpc/health.ts';
+import { startServer } from './grpc/server.ts';
+import { logService } from './log/service.ts';
+import { Tokens } from './tokens.ts';
+
+export type App = AsyncDisposable & {
+  readonly port: number;
+  /** What is going on, for tests and metrics. */
+  readonly admission: Admission;
+  readonly doorbell: Doorbell;
+};
+
+/** Opens everything in order; disposing closes it in reverse. What was opened is closed, too, when a later step fails. */
+export async function startApp(config: Config, log: Logger): Promise<App> {
+  await using opening = new AsyncDisposableStack();
+  const url = config.DATABASE_URL ?? opening.use(await startEmbeddedPostgres({ dataDir: config.DATA_DIR })).url;
+  const warn = (message: string) => log.warn(message);
+  const orm = await openOrm({
+    url,
+    poolSize: config.DATABASE_POOL_SIZE,
+    connectTimeoutMs: config.DATABASE_CONNECT_TIMEOUT,
+    statementTimeoutMs: config.CALL_TIMEOUT,
+    warn,
+  });
+  opening.defer(() => orm.close());
+  for (const name of await migrate(orm, url)) log.info({ migration: name }, 'migrated');
+  const pool: Pool = await orm.em.getConnection().getNativeClient();
+  const doorbell = opening.use(
+    new Doorbell({ url, enabled: config.NOTIFY === 'on', heartbeatMs: config.NOTIFY_HEARTBEAT, warn }),
+  );
+  const tokens = new Tokens((await orm.em.fork().findOneOrFail(Setting, 'token_key')).value);
+  const defaultPageSize = config.DEFAULT_PAGE_SIZE;
+
+  const server = opening.use(
+    await startServer(
+      [
+        served(ControllerService, controllerService({ orm, doorbell, tokens, defaultPageSize })),
+        served(CourseService, courseService({ orm, tokens, defaultPageSize })),
+        served(
+          LogService,
+          logService({
+            pool,
+            doorbell,
+            tokens,
+            defaultPageSize,
+            keepLevel: config.LOG_KEEP_LEVEL,
+            maxMessageBytes: config.LOG_MAX_MESSAGE_BYTES,
+            writeTimeoutMs: config.WRITE_TIMEOUT,
+            tail: {
+              page: { entries: 1000, bytes: 256 * 1024 },
+              pollMs: config.TAIL_POLL,
+              heartbeatMs: config.TAIL_HEARTBEAT,
+              maxAgeMs: config.TAIL_MAX_AGE,
+              outageMs: config.TAIL_OUTAGE,
+            },
+          }),
+        ),
+      ],
+      {
+        address: config.LISTEN,
+        maxMessageBytes: config.MAX_MESSAGE_BYTES,
+        maxCallsPerConnection: config.MAX_CALLS_PER_CONNECTION,
+        maxStreams: config.MAX_STREAMS,
+        maxStreamsPerConnection: config.MAX_STREAMS_PER_CONNECTION,
+        callTimeoutMs: config.CALL_TIMEOUT,
+        writeTimeoutMs: config.WRITE_TIMEOUT,
+        keepaliveMs: config.KEEPALIVE_TIME,
+        keepaliveTimeoutMs: config.KEEPALIVE_TIMEOUT,
+        maxConnectionAgeMs: config.MAX_CONNECTION_AGE,
+        maxConnectionAgeGraceMs: config.MAX_CONNECTION_AGE_GRACE,
+        graceMs: config.SHUTDOWN_GRACE,
+        report: ({ error, ...call }) => (error ? log.error({ ...call, err: error }, 'call') : log.info(call, 'call')),
+      },
+    ),
+  );
+  opening.use(watchDatabase(pool, server.health, config.HEALTH_INTERVAL));
+
+  const open = opening.move();
+  return {
+    port: server.port,
+    admission: server.admission,
+    doorbell,
+    [Symbol.asyncDispose]: () => open.disposeAsync(),
+  };
+}
+
+/** Keeps health at what the database says. */
+function watchDatabase(pool: Pool, health: ServingState, intervalMs: number): AsyncDisposable {
+  const stop = new AbortController();
+  const run = async () => {
+    while (!stop.signal.aborted) {
+      const answers = await pool.query('select 1').then(
+        () => true,
+        () => false,
+      );
+      if (stop.signal.aborted) return;
+      health.serving = answers;
+      await delay(intervalMs, undefined, { signal: stop.signal }).catch(() => {});
+    }
+  };
+  const running = run();
+  return {
+    async [Symbol.asyncDispose]() {
+      stop.abort();
+      await running;
+    },
+  };
+}

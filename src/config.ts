@@ -1,0 +1,103 @@
+import { z } from 'zod';
+
+const duration = z
+  .string()
+  .regex(/^\d+(ms|s|m|h)$/, 'must be a number with ms, s, m or h')
+  .transform(
+    text => Number.parseInt(text, 10) * { ms: 1, s: 1000, m: 60_000, h: 3_600_000 }[text.replace(/\d/g, '') as 's'],
+  )
+  .refine(ms => ms >= 1 && ms < 2 ** 31, 'must be at least 1ms and less than 24 days');
+
+const integer = (least: number, most: number) =>
+  z
+    .string()
+    .regex(/^\d+$/, 'must be a whole number')
+    .transform(Number)
+    .refine(n => n >= least && n <= most, `must be from ${least} to ${most}`);
+
+const logLevels = { none: 10, error: 20, warning: 30, info: 40, debug: 50 };
+
+/** All settings: environment variable, range, default, and what it is. `--help` prints this. */
+export const settings = z.object({
+  DATABASE_URL: z
+    .url({ protocol: /^postgres(ql)?$/, error: 'must be a postgresql:// URL' })
+    .optional()
+    .describe('PostgreSQL to use; without it an embedded one is started'),
+  DATA_DIR: z.string().min(1).default('.data/postgres').describe('Where the embedded PostgreSQL keeps its data'),
+  LISTEN: z
+    .string()
+    .regex(/^.+:\d+$/, 'must be host:port')
+    .default('127.0.0.1:50051')
+    .describe('Address to serve on; port 0 takes a free one'),
+  DATABASE_POOL_SIZE: integer(2, 1000).prefault('20').describe('Most connections to the database'),
+  DATABASE_CONNECT_TIMEOUT: duration
+    .prefault('3s')
+    .describe('How long a call waits for a connection before it answers UNAVAILABLE'),
+  CALL_TIMEOUT: duration.prefault('30s').describe('How long a call that is not a stream may take, and any statement'),
+  WRITE_TIMEOUT: duration.prefault('60s').describe('How long a subscriber may take to accept one message'),
+  SHUTDOWN_GRACE: duration.prefault('10s').describe('How long calls may go on after SIGTERM'),
+  KEEPALIVE_TIME: duration.prefault('30s').describe('How often silent connections are pinged'),
+  KEEPALIVE_TIMEOUT: duration.prefault('10s').describe('How long a ping may take'),
+  MAX_CONNECTION_AGE: duration.prefault('1h').describe('After which a client is asked to connect again'),
+  MAX_CONNECTION_AGE_GRACE: duration.prefault('1h').describe('How long its calls may go on then'),
+  MAX_MESSAGE_BYTES: integer(65_536, 1_073_741_824).prefault('4194304').describe('Largest message accepted'),
+  MAX_CALLS_PER_CONNECTION: integer(1, 1_000_000)
+    .prefault('2000')
+    .describe('Calls at a time on one connection; more wait in silence'),
+  MAX_STREAMS_PER_CONNECTION: integer(1, 1_000_000)
+    .prefault('1000')
+    .describe('Streams at a time on one connection; more are refused'),
+  MAX_STREAMS: integer(1, 1_000_000).prefault('5000').describe('Streams at a time on this replica; more are refused'),
+  DEFAULT_PAGE_SIZE: integer(1, 1000).prefault('100').describe('Page size of lists that name none'),
+  LOG_KEEP_LEVEL: z
+    .enum(['none', 'error', 'warning', 'info', 'debug'])
+    .default('debug')
+    .transform(level => logLevels[level])
+    .describe('Most verbose level of log entries that is kept: none, error, warning, info, debug'),
+  LOG_MAX_MESSAGE_BYTES: integer(1, 3_145_728).prefault('1048576').describe('Longest message of a log entry'),
+  TAIL_HEARTBEAT: duration.prefault('10s').describe('How often a silent tail tells where it is'),
+  TAIL_POLL: duration.prefault('5s').describe('How often a tail looks without having been woken'),
+  TAIL_MAX_AGE: duration.prefault('30m').describe('How old a tail may become (80 to 120 % of it)'),
+  TAIL_OUTAGE: duration.prefault('30s').describe('How long a tail waits for a database that is away'),
+  NOTIFY: z.enum(['on', 'off']).default('on').describe('Wake tails by LISTEN and NOTIFY; off, they only poll'),
+  NOTIFY_HEARTBEAT: duration.prefault('10s').describe('How often the listening connection is checked'),
+  HEALTH_INTERVAL: duration.prefault('1s').describe('How often health asks the database'),
+  SERVICE_LOG: z
+    .enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'])
+    .default('info')
+    .describe("Level of the service's own log: trace, debug, info, warn, error, fatal, silent"),
+});
+
+export type Config = z.output<typeof settings>;
+
+/** The settings that an environment gives; an error that lists everything that is wrong with it. */
+export function loadConfig(env: Record<string, string | undefined>): Config {
+  const result = settings.safeParse(env);
+  if (result.success) return result.data;
+  const problems = result.error.issues.map(
+    ({ path, message }) => `  ${path.join('.')}=${env[String(path[0])]}: ${message}`,
+  );
+  throw new ConfigError(`These settings are wrong:\n${problems.join('\n')}`);
+}
+
+export class ConfigError extends Error {
+  override readonly name = 'ConfigError';
+}
+
+/** Every setting with its default, for `--help`. */
+export function describeSettings(): string {
+  const rows = Object.entries(settings.shape).map(([name, schema]) => [
+    name,
+    defaultOf(schema),
+    schema.description ?? '',
+  ]);
+  const widths = [0, 1].map(column => Math.max(...rows.map(row => row[column]!.length)));
+  return rows
+    .map(([name, value, text]) => `  ${name!.padEnd(widths[0]!)}  ${value!.padEnd(widths[1]!)}  ${text}`)
+    .join('\n');
+}
+
+function defaultOf(schema: z.ZodType): string {
+  const parsed = z.safeParse(z.object({ it: schema }), {});
+  return parsed.success ? String((parsed.data as { it?: unknown }).it ?? '') : '';
+}

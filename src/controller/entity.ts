@@ -1,0 +1,73 @@
+import { defineEntity, type InferEntity, type Opt, p } from '@mikro-orm/core';
+import { epochNow } from '../db/clock.ts';
+import { type Operation, operations, Status } from './lifecycle.ts';
+
+/** What part of a site a run covers; the empty string is a restore that has not looked yet. Column `type`. */
+export const types = ['', 'activity', 'section', 'course'] as const;
+
+/** When a run starts. Moodle's numbers (backup::EXECUTION_*), column `execution`. */
+export const Execution = { IMMEDIATE: 1, DELAYED: 2 } as const;
+
+/**
+ * A run of a backup or a restore: table `backup_controllers`. All times are epoch seconds by the database's clock. The key is `backupid`
+ * and not `id`, so that the table can be hash-partitioned by it.
+ */
+export const Controller = defineEntity({
+  name: 'Controller',
+  tableName: 'backup_controllers',
+  properties: {
+    backupId: p.string().length(32).name('backupid').primary(),
+    id: p.bigint().generated('by default as identity').$type<Opt<bigint>>(),
+    operation: p.string().length(20).$type<Operation>().default('backup'),
+    type: p.string().length(10).$type<(typeof types)[number]>(),
+    itemId: p.bigint().name('itemid'),
+    format: p.string().length(20),
+    interactive: p.smallint().$type<0 | 1>(),
+    purpose: p.smallint(),
+    userId: p.bigint().name('userid'),
+    status: p.smallint().$type<Status>(),
+    execution: p.smallint().$type<1 | 2>(),
+    /** 0 is at once. */
+    executionTime: p.bigint().name('executiontime').default(0),
+    checksum: p.string().length(32).default(''),
+    /** 0 to 1 with 14 decimals, as text: no float stands between the wire and the column. */
+    progress: p.decimal('string').precision(15).scale(14).default('0'),
+    createdAt: p.bigint().name('created_at').defaultRaw(epochNow),
+    updatedAt: p.bigint().name('updated_at').defaultRaw(epochNow),
+    /** The payload in base64, as Moodle stores it; read on demand only, it may be large. */
+    payload: p.text().name('controller').default('').lazy(),
+    /** Added to the specification's columns: counts the changes of the row. */
+    revision: p.integer().version(),
+  },
+  indexes: [
+    { name: 'backup_controllers_id', properties: ['id'] },
+    { name: 'backup_controllers_typeitem', properties: ['type', 'itemId'] },
+    { name: 'backup_controllers_useritem', properties: ['userId', 'itemId'] },
+    { name: 'backup_controllers_status', properties: ['status', 'updatedAt'] },
+    { name: 'backup_controllers_created', properties: ['createdAt', 'id'] },
+    { name: 'backup_controllers_item', properties: ['operation', 'type', 'itemId', 'createdAt'] },
+    {
+      name: 'backup_controllers_queue',
+      properties: ['executionTime', 'id'],
+      where: `status = ${Status.AWAITING}`,
+    },
+  ],
+  checks: [
+    { name: 'backup_controllers_operation_check', expression: oneOf('operation', operations) },
+    { name: 'backup_controllers_type_check', expression: oneOf('type', types) },
+    { name: 'backup_controllers_interactive_check', expression: 'interactive in (0, 1)' },
+    { name: 'backup_controllers_status_check', expression: `status in (${Object.values(Status).join(', ')})` },
+    { name: 'backup_controllers_execution_check', expression: `execution in (${Object.values(Execution).join(', ')})` },
+    { name: 'backup_controllers_progress_check', expression: 'progress between 0 and 1' },
+    {
+      name: 'backup_controllers_times_check',
+      expression: 'executiontime >= 0 and created_at >= 0 and updated_at >= 0',
+    },
+  ],
+});
+
+export type Controller = InferEntity<typeof Controller>;
+
+function oneOf(column: string, values: readonly string[]): string {
+  return `${column} in (${values.map(value => `'${value}'`).join(', ')})`;
+}

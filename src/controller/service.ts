@@ -1,0 +1,348 @@
+import { createHash, randomBytes } from 'node:crypto';
+import { create } from '@bufbuild/protobuf';
+import { type FilterQuery, LockMode, raw, UniqueConstraintViolationException } from '@mikro-orm/core';
+import type { EntityManager, MikroORM } from '@mikro-orm/postgresql';
+import { epochNow } from '../db/clock.ts';
+import type { Doorbell } from '../db/doorbell.ts';
+import { ErrorReason, invalidFields, preconditions, StatusError } from '../errors.ts';
+import {
+  type ControllerFilter,
+  ControllerOrder,
+  type ControllerPatch,
+  ControllerSchema,
+  type ControllerService,
+  ControllerView,
+  Execution,
+  ListControllersRequestSchema,
+  type Controller as Message,
+  type Operation,
+  Purpose,
+  StatusSchema,
+  type Type,
+} from '../gen/backup/v1/controller_pb.ts';
+import type { TimeWindow } from '../gen/backup/v1/window_pb.ts';
+import type { Handlers } from '../grpc/bind.ts';
+import { deleteLog, sealLog } from '../log/head.ts';
+import { paging } from '../paging.ts';
+import { fromSeconds, toSeconds } from '../timestamps.ts';
+import type { Tokens } from '../tokens.ts';
+import { Controller, types } from './entity.ts';
+import { canBeIn, isFinished, nextStatuses, operations, Status } from './lifecycle.ts';
+
+type Needs = { orm: MikroORM; doorbell: Doorbell; tokens: Tokens; defaultPageSize: number };
+
+export function controllerService({
+  orm,
+  doorbell,
+  tokens,
+  defaultPageSize,
+}: Needs): Handlers<typeof ControllerService> {
+  return {
+    async createController(request) {
+      const em = orm.em.fork();
+      const run = { operation: operations[request.operation - 1]!, interactive: request.interactive };
+      const status = (request.status || Status.CREATED) as Status;
+      if (!canBeIn(run, status))
+        throw invalidFields({ field: 'status', description: `no ${describe(run)} is ever in it` });
+      if (run.operation === 'backup' && !request.type)
+        throw invalidFields({ field: 'type', description: 'is required for a backup' });
+      const controller = em.create(Controller, {
+        ...run,
+        backupId: request.backupId || randomBytes(16).toString('hex'),
+        type: types[request.type]!,
+        itemId: request.itemId,
+        format: request.format || 'moodle2',
+        interactive: request.interactive ? 1 : 0,
+        purpose: request.purpose,
+        userId: request.userId,
+        status,
+        execution: (request.execution || usualExecution(request.purpose)) as Controller['execution'],
+        executionTime: toSeconds(request.executionTime),
+        checksum: checkedSum(request.payload, request.checksum, 'checksum'),
+        payload: toColumn(request.payload),
+      });
+      try {
+        await em.flush();
+      } catch (error) {
+        if (!(error instanceof UniqueConstraintViolationException)) throw error;
+        throw new StatusError(ErrorReason.CONTROLLER_EXISTS, `a controller ${controller.backupId} exists already`);
+      }
+      doorbell.ring(controller.backupId);
+      return { controller: toMessage(controller) };
+    },
+
+    async getController({ backupId, view }) {
+      const full = view === ControllerView.FULL;
+      const controller = await orm.em.fork().findOne(Controller, backupId, full ? { populate: ['payload'] } : {});
+      if (!controller) throw notFound(backupId);
+      const message = toMessage(controller);
+      if (full) message.payload = fromColumn(controller.payload);
+      return { controller: message };
+    },
+
+    async batchGetControllers({ backupIds }) {
+      const found = await orm.em.fork().find(Controller, { backupId: backupIds });
+      const byId = new Map(found.map(controller => [controller.backupId, toMessage(controller)]));
+      return {
+        controllers: backupIds.flatMap(id => byId.get(id) ?? []),
+        missingBackupIds: backupIds.filter(id => !byId.has(id)),
+      };
+    },
+
+    async listControllers(request) {
+      const page = paging(tokens, ListControllersRequestSchema, request, defaultPageSize);
+      const oldestFirst = request.order === ControllerOrder.OLDEST_FIRST;
+      const direction = oldestFirst ? 'asc' : 'desc';
+      const controllers = await orm.em
+        .fork()
+        .find(
+          Controller,
+          { $and: [conditions(request.filter), page.after ? beyond(page.after, oldestFirst ? '$gt' : '$lt') : {}] },
+          { orderBy: [{ createdAt: direction }, { id: direction }], limit: page.size + 1 },
+        );
+      const last = controllers.length > page.size ? controllers[page.size - 1] : undefined;
+      return {
+        controllers: controllers.slice(0, page.size).map(toMessage),
+        nextPageToken: last ? page.next([last.createdAt, last.id]) : '',
+      };
+    },
+
+    async updateController({ backupId, controller: patch, updateMask, etag }) {
+      return changed(backupId, etag, (_em, controller) => {
+        const paths = new Set(updateMask!.paths as (keyof typeof changes)[]);
+        for (const path of paths) changes[path](controller, patch!);
+        if (paths.has('payload')) {
+          controller.checksum = checkedSum(
+            patch!.payload,
+            paths.has('checksum') ? patch!.checksum : '',
+            'controller.checksum',
+          );
+        }
+        if (controller.execution === Execution.IMMEDIATE && controller.executionTime > 0n) {
+          throw invalidFields({ field: 'controller.execution_time', description: 'is for delayed execution only' });
+        }
+      });
+    },
+
+    async deleteController({ backupId, etag }) {
+      const deletedLogEntries = await orm.em.fork().transactional(async em => {
+        await em.remove(await locked(em, backupId, etag)).flush();
+        return deleteLog(em, backupId);
+      });
+      doorbell.ring(backupId);
+      return { deletedLogEntries };
+    },
+
+    async transitionController({ backupId, from, to, etag }) {
+      return changed(backupId, etag, async (em, controller) => {
+        takeStep(controller, from as Status, to as Status);
+        if (!isFinished(controller.status)) return;
+        if (controller.status === Status.FINISHED_OK) Object.assign(controller, { progress: '1', payload: '' });
+        await sealLog(em, backupId);
+      });
+    },
+  };
+
+  /** Changes a controller under its row's lock, and wakes who watches it. */
+  async function changed(
+    backupId: string,
+    etag: string,
+    change: (em: EntityManager, controller: Controller) => void | Promise<void>,
+  ) {
+    const controller = await orm.em.fork().transactional(async em => {
+      const found = await locked(em, backupId, etag);
+      await change(em, found);
+      found.updatedAt = raw(epochNow);
+      await em.flush();
+      return found;
+    });
+    doorbell.ring(backupId);
+    return { controller: toMessage(controller) };
+  }
+}
+
+async function locked(em: EntityManager, backupId: string, etag: string): Promise<Controller> {
+  const controller = await em.findOne(Controller, backupId, { lockMode: LockMode.PESSIMISTIC_WRITE });
+  if (!controller) throw notFound(backupId);
+  if (etag && etag !== etagOf(controller)) {
+    throw new StatusError(ErrorReason.ETAG_MISMATCH, `controller ${backupId} has changed since it was read`);
+  }
+  return controller;
+}
+
+function takeStep(controller: Controller, from: Status, to: Status): void {
+  const { backupId, status } = controller;
+  const run = { operation: controller.operation, interactive: controller.interactive === 1 };
+  if (status !== from) {
+    throw new StatusError(
+      ErrorReason.STATUS_CHANGED,
+      `controller ${backupId} is ${statusName(status)}, not ${statusName(from)}`,
+      {
+        metadata: { status: statusName(status) },
+      },
+    );
+  }
+  const legal = nextStatuses(run, status);
+  if (!legal.includes(to)) {
+    const next = legal.map(statusName);
+    throw new StatusError(
+      ErrorReason.ILLEGAL_TRANSITION,
+      `${describe(run)} does not go from ${statusName(from)} to ${statusName(to)}; legal: ${next.join(', ') || 'none, it has finished'}`,
+      {
+        details: [
+          preconditions(next.map(name => ({ type: 'NEXT_STATUS', subject: name, description: `may go to ${name}` }))),
+        ],
+      },
+    );
+  }
+  controller.status = to;
+}
+
+// The only names under which a client reaches a column by UpdateController.
+const changes = {
+  type: (controller: Controller, patch: ControllerPatch) => {
+    controller.type = types[patch.type]!;
+  },
+  item_id: (controller: Controller, patch: ControllerPatch) => {
+    controller.itemId = patch.itemId;
+  },
+  format: (controller: Controller, patch: ControllerPatch) => {
+    controller.format = given(patch.format, 'format');
+  },
+  purpose: (controller: Controller, patch: ControllerPatch) => {
+    controller.purpose = given(patch.purpose, 'purpose');
+  },
+  user_id: (controller: Controller, patch: ControllerPatch) => {
+    controller.userId = patch.userId;
+  },
+  execution: (controller: Controller, patch: ControllerPatch) => {
+    controller.execution = given(patch.execution, 'execution') as Controller['execution'];
+  },
+  execution_time: (controller: Controller, patch: ControllerPatch) => {
+    controller.executionTime = toSeconds(patch.executionTime);
+  },
+  checksum: (controller: Controller, patch: ControllerPatch) => {
+    controller.checksum = patch.checksum;
+  },
+  payload: (controller: Controller, patch: ControllerPatch) => {
+    refuseWhenFinished(controller);
+    controller.payload = toColumn(patch.payload);
+  },
+  progress: (controller: Controller, patch: ControllerPatch) => {
+    refuseWhenFinished(controller);
+    controller.progress = patch.progress.toFixed(14);
+  },
+};
+
+function refuseWhenFinished({ backupId, status }: Controller): void {
+  if (!isFinished(status)) return;
+  throw new StatusError(ErrorReason.CONTROLLER_FINISHED, `controller ${backupId} has finished: ${statusName(status)}`);
+}
+
+function given<T extends string | number>(value: T, field: string): T {
+  if (!value) throw invalidFields({ field: `controller.${field}`, description: 'is required when the mask names it' });
+  return value;
+}
+
+function conditions(filter: ControllerFilter | undefined): FilterQuery<Controller> {
+  if (!filter) return {};
+  return {
+    ...(filter.operation && { operation: operations[filter.operation - 1]! }),
+    ...(filter.type && { type: types[filter.type]! }),
+    ...(filter.itemId !== undefined && { itemId: filter.itemId }),
+    ...(filter.userId !== undefined && { userId: filter.userId }),
+    ...(filter.statuses.length > 0 && { status: { $in: filter.statuses as Status[] } }),
+    ...(filter.purposes.length > 0 && { purpose: { $in: filter.purposes } }),
+    ...(filter.format && { format: filter.format }),
+    ...(filter.execution && { execution: filter.execution as 1 | 2 }),
+    ...within('createdAt', filter.created),
+    ...within('updatedAt', filter.updated),
+  };
+}
+
+// The columns hold whole seconds, so a bound with a fraction is the next whole second for both sides.
+function within(column: 'createdAt' | 'updatedAt', window: TimeWindow | undefined): object {
+  const bound = (side: 'start' | 'end') => window?.[side] && window[side].seconds + (window[side].nanos > 0 ? 1n : 0n);
+  const [start, end] = [bound('start'), bound('end')];
+  if (start === undefined && end === undefined) return {};
+  return { [column]: { ...(start !== undefined && { $gte: start }), ...(end !== undefined && { $lt: end }) } };
+}
+
+function beyond([createdAt, id]: string[], side: '$gt' | '$lt'): FilterQuery<Controller> {
+  return {
+    $or: [
+      { createdAt: { [side]: BigInt(createdAt!) } },
+      { createdAt: BigInt(createdAt!), id: { [side]: BigInt(id!) } },
+    ],
+  };
+}
+
+function usualExecution(purpose: number): Execution {
+  return purpose === Purpose.ASYNC || purpose === Purpose.COPY ? Execution.DELAYED : Execution.IMMEDIATE;
+}
+
+/** The checksum to store beside a payload: the one given, if it is right. */
+function checkedSum(payload: Uint8Array, checksum: string, field: string): string {
+  if (payload.length === 0) return checksum;
+  const sum = createHash('md5').update(payload).digest('hex');
+  if (checksum && checksum !== sum) throw invalidFields({ field, description: `the payload's MD5 is ${sum}` });
+  return sum;
+}
+
+function toColumn(payload: Uint8Array): string {
+  return Buffer.from(payload).toString('base64');
+}
+
+const LARGEST_INLINE_PAYLOAD = 3 * 1024 * 1024;
+
+/** What other writers left in the column is taken for text when it is not base64. */
+function fromColumn(column: string): Uint8Array {
+  const bytes = Buffer.from(column, 'base64');
+  const payload = bytes.toString('base64') === column ? bytes : Buffer.from(column);
+  if (payload.length > LARGEST_INLINE_PAYLOAD) {
+    throw new StatusError(
+      ErrorReason.PAYLOAD_TOO_LARGE,
+      `the payload has ${payload.length} bytes, too many for one message`,
+    );
+  }
+  return payload;
+}
+
+function describe({ operation, interactive }: { operation: string; interactive: boolean }): string {
+  return `${interactive ? 'interactive' : 'non-interactive'} ${operation}`;
+}
+
+function statusName(status: Status): string {
+  return StatusSchema.value[status]!.localName;
+}
+
+function notFound(backupId: string): StatusError {
+  return new StatusError(ErrorReason.CONTROLLER_NOT_FOUND, `there is no controller ${backupId}`);
+}
+
+function etagOf({ id, revision }: Controller): string {
+  return `${id}.${revision}`;
+}
+
+function toMessage(controller: Controller): Message {
+  const executionTime = fromSeconds(controller.executionTime);
+  return create(ControllerSchema, {
+    id: controller.id,
+    backupId: controller.backupId,
+    operation: (operations.indexOf(controller.operation) + 1) as Operation,
+    type: types.indexOf(controller.type) as Type,
+    itemId: controller.itemId,
+    format: controller.format,
+    interactive: controller.interactive === 1,
+    purpose: controller.purpose as Purpose,
+    userId: controller.userId,
+    status: controller.status,
+    execution: controller.execution,
+    ...(executionTime && { executionTime }),
+    checksum: controller.checksum,
+    progress: Number(controller.progress),
+    createTime: { seconds: controller.createdAt },
+    updateTime: { seconds: controller.updatedAt },
+    etag: etagOf(controller),
+  });
+}

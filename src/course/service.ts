@@ -1,0 +1,191 @@
+import { create } from '@bufbuild/protobuf';
+import { durationMs } from '@bufbuild/protobuf/wkt';
+import { type FilterQuery, LockMode, type QueryOrderMap, raw } from '@mikro-orm/core';
+import type { EntityManager, MikroORM } from '@mikro-orm/postgresql';
+import { epochNow } from '../db/clock.ts';
+import { ErrorReason, StatusError } from '../errors.ts';
+import {
+  type CourseFilter,
+  CourseOrder,
+  CourseSchema,
+  type CourseService,
+  CourseStatus,
+  type CourseUpsert,
+  ListCoursesRequestSchema,
+  type Course as Message,
+} from '../gen/backup/v1/course_pb.ts';
+import type { Handlers } from '../grpc/bind.ts';
+import { paging } from '../paging.ts';
+import { fromSeconds, toSeconds } from '../timestamps.ts';
+import type { Tokens } from '../tokens.ts';
+import { Course, LastStatus } from './entity.ts';
+
+type Needs = { orm: MikroORM; tokens: Tokens; defaultPageSize: number };
+
+export function courseService({ orm, tokens, defaultPageSize }: Needs): Handlers<typeof CourseService> {
+  return {
+    async getCourse({ courseId }) {
+      const course = await orm.em.fork().findOne(Course, courseId);
+      if (!course) throw notFound(courseId);
+      return { course: toMessage(course) };
+    },
+
+    async listCourses(request) {
+      const page = paging(tokens, ListCoursesRequestSchema, request, defaultPageSize);
+      const { column, orderBy, beyond } = orders[request.order || CourseOrder.NEXT_START_FIRST]!;
+      const courses = await orm.em.fork().find(
+        Course,
+        {
+          $and: [
+            ...conditions(request.filter),
+            page.after ? beyond(BigInt(page.after[0]!), BigInt(page.after[1]!)) : {},
+          ],
+        },
+        { orderBy, limit: page.size + 1 },
+      );
+      const last = courses.length > page.size ? courses[page.size - 1] : undefined;
+      return {
+        courses: courses.slice(0, page.size).map(toMessage),
+        nextPageToken: last ? page.next([last[column], last.id]) : '',
+      };
+    },
+
+    async upsertCourses({ courses: wanted }) {
+      const rows = await orm.em.fork().transactional(async em => {
+        await checkEtags(em, wanted);
+        return upsert(em, wanted);
+      });
+      const byId = new Map(rows.map(row => [row.course.courseId, toMessage(row.course)]));
+      return {
+        courses: wanted.map(({ courseId }) => byId.get(courseId)!),
+        created: rows.filter(row => row.created).length,
+      };
+    },
+
+    async deleteCourse({ courseId, etag }) {
+      await orm.em.fork().transactional(async em => {
+        const course = await em.findOne(Course, courseId, { lockMode: LockMode.PESSIMISTIC_WRITE });
+        if (!course) throw notFound(courseId);
+        if (etag && etag !== etagOf(course)) throw stale(courseId);
+        em.remove(course);
+      });
+      return {};
+    },
+  };
+}
+
+async function checkEtags(em: EntityManager, wanted: CourseUpsert[]): Promise<void> {
+  const etags = new Map(wanted.flatMap(({ courseId, etag }) => (etag ? [[courseId, etag]] : [])));
+  if (etags.size === 0) return;
+  const locked = await em.find(
+    Course,
+    { courseId: [...etags.keys()] },
+    { lockMode: LockMode.PESSIMISTIC_WRITE, orderBy: { courseId: 'asc' } },
+  );
+  for (const course of locked) {
+    if (etags.get(course.courseId) === etagOf(course)) etags.delete(course.courseId);
+  }
+  for (const courseId of etags.keys()) throw stale(courseId);
+}
+
+// Always in the order of their ids, so that two batches that share courses wait for each other instead of deadlocking.
+async function upsert(em: EntityManager, wanted: CourseUpsert[]): Promise<{ course: Course; created: boolean }[]> {
+  const rows = await em.execute<Record<string, unknown>[]>(
+    `insert into backup_courses as c (courseid, nextstarttime)
+     select * from unnest(?::bigint[], ?::bigint[]) as wanted (courseid, nextstarttime) order by courseid
+     on conflict (courseid) do update set nextstarttime = excluded.nextstarttime, revision = c.revision + 1
+     returning c.*, xmax = 0 as created`,
+    [wanted.map(({ courseId }) => courseId), wanted.map(({ nextStartTime }) => toSeconds(nextStartTime))],
+  );
+  return rows.map(({ created, ...row }) => ({ course: em.map(Course, row), created: created === true }));
+}
+
+type Order = {
+  column: 'nextStartTime' | 'lastStartTime' | 'lastEndTime';
+  orderBy: QueryOrderMap<Course>[];
+  beyond: (time: bigint, id: bigint) => FilterQuery<Course>;
+};
+
+const orders: Record<number, Order> = {
+  [CourseOrder.NEXT_START_FIRST]: {
+    column: 'nextStartTime',
+    orderBy: [{ [raw('nextstarttime = 0')]: 'asc' }, { nextStartTime: 'asc' }, { id: 'asc' }],
+    beyond: (time, id) =>
+      time === 0n
+        ? { nextStartTime: 0n, id: { $gt: id } }
+        : { $or: [{ nextStartTime: 0n }, { nextStartTime: { $gt: time } }, { nextStartTime: time, id: { $gt: id } }] },
+  },
+  [CourseOrder.LAST_START_LATEST]: latestFirst('lastStartTime'),
+  [CourseOrder.LAST_END_LATEST]: latestFirst('lastEndTime'),
+};
+
+function latestFirst(column: 'lastStartTime' | 'lastEndTime'): Order {
+  return {
+    column,
+    orderBy: [{ [column]: 'desc' }, { id: 'asc' }],
+    beyond: (time, id) => ({ $or: [{ [column]: { $lt: time } }, { [column]: time, id: { $gt: id } }] }),
+  };
+}
+
+function conditions(filter: CourseFilter | undefined): FilterQuery<Course>[] {
+  if (!filter) return [];
+  const all: FilterQuery<Course>[] = [];
+  if (filter.statuses.length > 0) all.push({ lastStatus: { $in: filter.statuses.map(toColumn) } });
+  if (filter.due) all.push({ nextStartTime: { $gt: 0n, $lte: raw(epochNow) } });
+  if (filter.overdueBy) {
+    const seconds = Math.ceil(durationMs(filter.overdueBy) / 1000);
+    all.push({ nextStartTime: { $gt: 0n, $lt: raw(`${epochNow} - ?`, [seconds]) } });
+  }
+  if (filter.neverRun) all.push({ lastStartTime: 0n });
+  if (filter.failingSince) {
+    all.push({ lastStatus: LastStatus.ERROR, lastEndTime: { $gte: toSeconds(filter.failingSince) } });
+  }
+  return all;
+}
+
+const statuses: [CourseStatus, LastStatus][] = [
+  [CourseStatus.OK, LastStatus.OK],
+  [CourseStatus.UNFINISHED, LastStatus.UNFINISHED],
+  [CourseStatus.SKIPPED, LastStatus.SKIPPED],
+  [CourseStatus.WARNING, LastStatus.WARNING],
+  [CourseStatus.NOT_YET_RUN, LastStatus.NOT_YET_RUN],
+  [CourseStatus.QUEUED, LastStatus.QUEUED],
+  [CourseStatus.ERROR, LastStatus.ERROR],
+];
+
+function toColumn(wanted: CourseStatus): LastStatus {
+  return statuses.find(([status]) => status === wanted)![1];
+}
+
+function fromColumn(stored: LastStatus): CourseStatus {
+  return statuses.find(([, column]) => column === stored)![0];
+}
+
+function notFound(courseId: bigint): StatusError {
+  return new StatusError(ErrorReason.COURSE_NOT_FOUND, `there is no course ${courseId}`);
+}
+
+function stale(courseId: bigint): StatusError {
+  return new StatusError(ErrorReason.ETAG_MISMATCH, `course ${courseId} has changed since it was read`);
+}
+
+function etagOf({ id, revision }: Course): string {
+  return `${id}.${revision}`;
+}
+
+function toMessage(course: Course): Message {
+  const [lastStartTime, lastEndTime, nextStartTime] = [
+    course.lastStartTime,
+    course.lastEndTime,
+    course.nextStartTime,
+  ].map(fromSeconds);
+  return create(CourseSchema, {
+    id: course.id,
+    courseId: course.courseId,
+    ...(lastStartTime && { lastStartTime }),
+    ...(lastEndTime && { lastEndTime }),
+    lastStatus: fromColumn(course.lastStatus),
+    ...(nextStartTime && { nextStartTime }),
+    etag: etagOf(course),
+  });
+}

@@ -1,0 +1,155 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import pg from 'pg';
+import { Latch } from '../latch.ts';
+
+export type DoorbellOptions = {
+  /** Without it nobody is woken, not even on this replica: whoever waits finds out by looking again. */
+  enabled: boolean;
+  url: string;
+  /** How often the connection has to prove that it is alive; it has as long again to answer. */
+  heartbeatMs: number;
+  warn: (message: string) => void;
+};
+
+/**
+ * Wakes whoever waits for a key, on every replica: PostgreSQL's LISTEN and NOTIFY over one connection. A ring is a hint and carries no
+ * data; it may be lost, and whoever waits looks again after a while by itself. It is sent after the commit that it tells of and not in
+ * that transaction, where it would take one lock for the whole cluster: 16 writers committed 11,600 times a second without it, 800 times
+ * with it (disk with 1 ms sync). Keys that are rung while a NOTIFY is under way go together with the next one.
+ */
+export class Doorbell implements AsyncDisposable {
+  readonly #options: DoorbellOptions;
+  readonly #latches = new Map<string, Set<Latch>>();
+  readonly #stop = new AbortController();
+  readonly #running: Promise<void>;
+  #client: pg.Client | undefined;
+  #toRing = new Set<string>();
+  #ringing = false;
+
+  constructor(options: DoorbellOptions) {
+    this.#options = options;
+    this.#running = options.enabled ? this.#stayConnected() : Promise.resolve();
+  }
+
+  /** Latches that are waited on, for a count of what is left behind. */
+  get subscribers(): number {
+    return new Set([...this.#latches.values()].flatMap(latches => [...latches])).size;
+  }
+
+  /** A latch that is set whenever one of the keys is rung, and whenever a ring may have been missed. */
+  subscribe(keys: readonly string[]): Latch & Disposable {
+    const latch = Object.assign(new Latch(), {
+      [Symbol.dispose]: () => {
+        for (const key of keys) {
+          const latches = this.#latches.get(key);
+          latches?.delete(latch);
+          if (latches?.size === 0) this.#latches.delete(key);
+        }
+      },
+    });
+    for (const key of keys) this.#latches.set(key, (this.#latches.get(key) ?? new Set()).add(latch));
+    return latch;
+  }
+
+  /** Wakes this replica at once and the others soon. Never fails and never waits. */
+  ring(key: string): void {
+    if (!this.#options.enabled) return;
+    this.#wake(key);
+    this.#toRing.add(key);
+    if (!this.#ringing) void this.#ringOthers();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#stop.abort();
+    await this.#client?.end().catch(() => {});
+    await this.#running;
+  }
+
+  async #ringOthers(): Promise<void> {
+    this.#ringing = true;
+    while (this.#toRing.size > 0 && this.#client) {
+      const keys = [...this.#toRing];
+      this.#toRing = new Set();
+      const payloads = [];
+      for (let i = 0; i < keys.length; i += KEYS_PER_NOTIFY)
+        payloads.push(keys.slice(i, i + KEYS_PER_NOTIFY).join(' '));
+      try {
+        await this.#client.query(`select pg_notify('${CHANNEL}', payload) from unnest($1::text[]) as payload`, [
+          payloads,
+        ]);
+      } catch {
+        // The others look by themselves, and the connection's own loop mends it.
+      }
+    }
+    this.#toRing.clear();
+    this.#ringing = false;
+  }
+
+  async #stayConnected(): Promise<void> {
+    const { signal } = this.#stop;
+    for (let failures = 0; !signal.aborted; failures++) {
+      try {
+        await this.#listen(() => {
+          failures = 0;
+        });
+      } catch (error) {
+        if (signal.aborted) return;
+        this.#options.warn(`doorbell: ${(error as Error).message}; connecting again`);
+      }
+      // 0.1 s, doubling to 5 s; the jitter keeps replicas from coming back all at once.
+      const backOff = Math.min(5000, 100 * 2 ** failures) * (0.5 + Math.random());
+      await delay(backOff, undefined, { signal, ref: false }).catch(() => {});
+    }
+  }
+
+  /** Listens until the connection breaks. */
+  async #listen(connected: () => void): Promise<void> {
+    const client = new pg.Client({
+      connectionString: this.#options.url,
+      application_name: 'backup-management doorbell',
+      connectionTimeoutMillis: this.#options.heartbeatMs,
+      query_timeout: this.#options.heartbeatMs,
+      keepAlive: true,
+    });
+    const broken = Promise.withResolvers<never>();
+    broken.promise.catch(() => {});
+    client.on('error', broken.reject);
+    client.on('end', () => broken.reject(new Error('the connection has ended')));
+    client.on('notification', ({ payload, processId }) => {
+      if (processId === (client as unknown as { processID: number }).processID) return; // `ring` has woken this replica already
+      for (const key of payload?.split(' ') ?? []) this.#wake(key);
+    });
+    try {
+      await Promise.race([client.connect(), broken.promise]);
+      await client.query(`listen ${CHANNEL}`);
+      if (this.#stop.signal.aborted) return;
+      connected();
+      this.#client = client;
+      this.#wakeAll();
+      for (;;) {
+        // A half-open connection looks alive for ever: only an answer proves that rings come through.
+        await Promise.race([
+          delay(this.#options.heartbeatMs, undefined, { signal: this.#stop.signal, ref: false }),
+          broken.promise,
+        ]);
+        await client.query('select 1');
+      }
+    } finally {
+      this.#client = undefined;
+      await client.end().catch(() => {});
+    }
+  }
+
+  #wake(key: string): void {
+    for (const latch of this.#latches.get(key) ?? []) latch.set();
+  }
+
+  #wakeAll(): void {
+    for (const latches of this.#latches.values()) for (const latch of latches) latch.set();
+  }
+}
+
+const CHANNEL = 'backup_doorbell';
+
+// A payload holds less than 8000 bytes; a key is at most 32.
+const KEYS_PER_NOTIFY = 200;

@@ -1,0 +1,47 @@
+import { fileURLToPath } from 'node:url';
+import { Migrator } from '@mikro-orm/migrations';
+import { defineConfig, MikroORM } from '@mikro-orm/postgresql';
+import { Controller } from '../controller/entity.ts';
+import { Course } from '../course/entity.ts';
+import { LogEntry, LogHead, LogRequest } from '../log/entity.ts';
+import { Setting } from './setting.ts';
+
+export type DatabaseOptions = {
+  url: string;
+  poolSize: number;
+  /** How long to wait for a connection, from the server or from the pool. */
+  connectTimeoutMs: number;
+  /** How long one statement may run. */
+  statementTimeoutMs: number;
+  /** Told of connections that break while nothing uses them. */
+  warn: (message: string) => void;
+};
+
+/** Opens the ORM. No connection is made before the first statement. */
+export function openOrm(options: DatabaseOptions): Promise<MikroORM> {
+  return MikroORM.init(
+    defineConfig({
+      clientUrl: options.url,
+      entities: [Controller, Course, LogEntry, LogHead, LogRequest, Setting],
+      extensions: [Migrator],
+      forceUtcTimezone: true,
+      pool: { min: 0, max: options.poolSize },
+      driverOptions: {
+        application_name: 'backup-management',
+        connectionTimeoutMillis: options.connectTimeoutMs,
+        statement_timeout: options.statementTimeoutMs,
+        // The server's own limit cannot be counted on when the connection itself is dead.
+        query_timeout: options.statementTimeoutMs + 1000,
+        keepAlive: true,
+      },
+      logger: options.warn,
+      colors: false,
+      migrations: {
+        path: fileURLToPath(new URL('./migrations', import.meta.url)),
+        emit: 'ts',
+        tableName: 'backup_migrations',
+        snapshotName: '.snapshot',
+      },
+    }),
+  );
+}

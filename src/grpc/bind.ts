@@ -1,0 +1,171 @@
+import {
+  create,
+  type DescMessage,
+  type DescMethod,
+  type DescService,
+  fromBinary,
+  type Message,
+  type MessageInitShape,
+  type MessageShape,
+  toBinary,
+} from '@bufbuild/protobuf';
+import type { handleUnaryCall, Server, UntypedServiceImplementation } from '@grpc/grpc-js';
+import { ErrorReason, retryAfter, StatusError } from '../errors.ts';
+import type { Admission } from './admission.ts';
+import { Call, type CallContext, type CallReport, type StreamCall } from './call.ts';
+import { serviceDefinition } from './definition.ts';
+import { write } from './write.ts';
+
+/** One handler for each method of a generated service: an async function, or an async generator where the answer is a stream. */
+export type Handlers<S extends DescService> = { [K in keyof S['method']]: Handler<S['method'][K]> };
+
+type Handler<M> =
+  M extends Kind<'unary', infer I, infer O>
+    ? (request: MessageShape<I>, context: CallContext) => Promise<MessageInitShape<O>>
+    : M extends Kind<'server_streaming', infer I, infer O>
+      ? (request: MessageShape<I>, context: CallContext) => AsyncIterable<MessageInitShape<O>>
+      : M extends Kind<'bidi_streaming', infer I, infer O>
+        ? (requests: AsyncIterable<MessageShape<I>>, context: CallContext) => AsyncIterable<MessageInitShape<O>>
+        : never;
+
+type Kind<K, I extends DescMessage, O extends DescMessage> = { methodKind: K; input: I; output: O };
+
+/** What all calls of a server share. */
+export type Transport = {
+  validate(schema: DescMessage, message: Message): void;
+  report(call: CallReport): void;
+  admission: Admission;
+  /** Aborted when the server starts to shut down. */
+  draining: AbortSignal;
+  /** How long a call without a stream may take. */
+  callTimeoutMs: number;
+  /** How long a peer may take to accept one message of a stream. */
+  writeTimeoutMs: number;
+};
+
+/** A service and its handlers. */
+export type Served = [service: DescService, handlers: object];
+
+export function served<S extends DescService>(service: S, handlers: Handlers<S>): Served {
+  return [service, handlers];
+}
+
+/** Serves a generated service with these handlers. */
+export function bind<S extends DescService>(
+  server: Server,
+  service: S,
+  handlers: Handlers<S>,
+  transport: Transport,
+): void {
+  const implementation: UntypedServiceImplementation = {};
+  for (const method of service.methods) {
+    const handler: unknown = handlers[method.localName as keyof S['method']];
+    implementation[method.localName] =
+      method.methodKind === 'unary'
+        ? unary(method, handler as UnaryHandler, transport)
+        : streaming(method, handler as StreamHandler, transport);
+  }
+  server.addService(serviceDefinition(service), implementation);
+}
+
+type UnaryHandler = (request: Message, context: CallContext) => Promise<object>;
+type StreamHandler = (request: Message | AsyncIterable<Message>, context: CallContext) => AsyncIterable<object>;
+
+function unary(method: DescMethod, handler: UnaryHandler, transport: Transport): handleUnaryCall<Buffer, Buffer> {
+  return async (call, callback) => {
+    using _running = transport.admission.call();
+    const own = new Call(method, call, transport.report);
+    const timer = setTimeout(
+      () => own.abort(ErrorReason.DEADLINE_EXCEEDED, 'the call took too long'),
+      transport.callTimeoutMs,
+    );
+    try {
+      refuseWhenDraining(transport);
+      const answer = handler(decode(method.input, call.request, transport), own);
+      const bytes = encode(method.output, await own.unlessAborted(answer));
+      own.succeeded();
+      callback(null, bytes, own.metadata());
+    } catch (error) {
+      callback(own.failed(error));
+    } finally {
+      clearTimeout(timer);
+    }
+  };
+}
+
+function streaming(method: DescMethod, handler: StreamHandler, transport: Transport) {
+  return async (call: StreamCall): Promise<void> => {
+    using _running = transport.admission.call();
+    const own = new Call(method, call, transport.report);
+    const drain = () => own.end('DRAINING');
+    transport.draining.addEventListener('abort', drain, { once: true });
+    try {
+      refuseWhenDraining(transport);
+      using _stream = transport.admission.stream(call.getPeer());
+      const request =
+        'request' in call ? decode(method.input, call.request, transport) : decodeAll(method, call, transport);
+      // At once, or a client cannot tell an accepted stream from a hanging one.
+      call.sendMetadata(own.metadata());
+      await pump(method, handler(request, own), call, own, transport.writeTimeoutMs);
+      own.signal.throwIfAborted();
+      own.succeeded();
+      call.end();
+    } catch (error) {
+      // `destroy` and `stream.pipeline` lose the status; after a cancel nobody is there to read one.
+      const status = own.failed(own.signal.aborted ? own.signal.reason : error);
+      if (!own.signal.aborted) call.emit('error', status);
+    } finally {
+      transport.draining.removeEventListener('abort', drain);
+    }
+  };
+}
+
+async function pump(
+  method: DescMethod,
+  answers: AsyncIterable<object>,
+  call: StreamCall,
+  own: Call,
+  timeoutMs: number,
+): Promise<void> {
+  for await (const answer of answers) {
+    const taken = await write(call, encode(method.output, answer), own.signal, timeoutMs);
+    if (own.signal.aborted) return;
+    own.sent++;
+    if (taken) continue;
+    // A peer that does not read can be told nothing before what waits for it. What the handler says last is left in that queue.
+    own.end('SLOW_CONSUMER');
+    for await (const farewell of answers) {
+      call.write(encode(method.output, farewell));
+      own.sent++;
+    }
+  }
+}
+
+async function* decodeAll(
+  method: DescMethod,
+  call: AsyncIterable<Buffer>,
+  transport: Transport,
+): AsyncGenerator<Message> {
+  for await (const bytes of call) yield decode(method.input, bytes, transport);
+}
+
+function decode(schema: DescMessage, bytes: Buffer, transport: Transport): Message {
+  let message: Message;
+  try {
+    message = fromBinary(schema, bytes);
+  } catch (cause) {
+    throw new StatusError(ErrorReason.MALFORMED_MESSAGE, `not a ${schema.typeName}: ${(cause as Error).message}`);
+  }
+  transport.validate(schema, message);
+  return message;
+}
+
+function encode(schema: DescMessage, answer: object): Buffer {
+  const bytes = toBinary(schema, create(schema, answer as MessageInitShape<DescMessage>));
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+}
+
+function refuseWhenDraining({ draining }: Transport): void {
+  if (draining.aborted)
+    throw new StatusError(ErrorReason.DRAINING, 'this replica is shutting down', { details: [retryAfter(100)] });
+}

@@ -1,0 +1,136 @@
+import { randomUUID } from 'node:crypto';
+import type { EventEmitter } from 'node:events';
+import type { DescMethod } from '@bufbuild/protobuf';
+import {
+  Metadata,
+  type ServerDuplexStream,
+  type ServerUnaryCall,
+  type ServerWritableStream,
+  type StatusObject,
+  status,
+} from '@grpc/grpc-js';
+import { ErrorReason, reasonName, StatusError, toStatus, toStatusError } from '../errors.ts';
+import { methodName } from './definition.ts';
+
+/** What a handler knows of its call besides the request. */
+export type CallContext = {
+  /** Identity of the call in the service's own log: the caller's `x-request-id`, or one made here. */
+  readonly requestId: string;
+  /** Aborted when the answer is no longer wanted: cancelled, past its deadline, connection lost. */
+  readonly signal: AbortSignal;
+  /** Aborted, with one of `WrapUp` as the reason, when a stream should say its last words and end. */
+  readonly wrapUp: AbortSignal;
+};
+
+export type WrapUp = 'DRAINING' | 'SLOW_CONSUMER';
+
+/** What is told of every call when it has ended. */
+export type CallReport = {
+  method: string;
+  code: string;
+  reason?: string;
+  durationMs: number;
+  requestId: string;
+  peer: string;
+  /** Messages sent, of a stream. */
+  sent?: number;
+  /** The fault behind INTERNAL and UNAVAILABLE; never sent to the caller. */
+  error?: unknown;
+};
+
+export type StreamCall = ServerWritableStream<Buffer, Buffer> | ServerDuplexStream<Buffer, Buffer>;
+
+/** One call from its arrival to its report. */
+export class Call implements CallContext {
+  readonly requestId: string;
+  sent = 0;
+  readonly #aborter = new AbortController();
+  readonly #ending = new AbortController();
+  readonly #started = performance.now();
+  readonly #method: DescMethod;
+  readonly #peer: string;
+  readonly #report: (report: CallReport) => void;
+
+  constructor(
+    method: DescMethod,
+    call: ServerUnaryCall<Buffer, Buffer> | StreamCall,
+    report: (report: CallReport) => void,
+  ) {
+    this.#method = method;
+    this.#peer = call.getPeer();
+    this.#report = report;
+    const given = call.metadata.get('x-request-id')[0];
+    this.requestId = typeof given === 'string' && /^[\x21-\x7e]{1,128}$/.test(given) ? given : randomUUID();
+    (call as EventEmitter).on('cancelled', () => {
+      const late = Number(call.getDeadline()) <= Date.now();
+      this.abort(
+        late ? ErrorReason.DEADLINE_EXCEEDED : ErrorReason.CANCELLED,
+        late ? 'the deadline has passed' : 'cancelled by the client',
+      );
+    });
+  }
+
+  get signal(): AbortSignal {
+    return this.#aborter.signal;
+  }
+
+  get wrapUp(): AbortSignal {
+    return this.#ending.signal;
+  }
+
+  abort(reason: ErrorReason, message: string): void {
+    this.#aborter.abort(new StatusError(reason, message));
+  }
+
+  end(why: WrapUp): void {
+    this.#ending.abort(why);
+  }
+
+  /** The answer, or the reason for which nobody waits for it any more. */
+  async unlessAborted<T>(answer: Promise<T>): Promise<T> {
+    const { signal } = this;
+    const aborted = Promise.withResolvers<never>();
+    const abort = () => aborted.reject(signal.reason);
+    if (signal.aborted) abort();
+    signal.addEventListener('abort', abort, { once: true });
+    try {
+      return await Promise.race([answer, aborted.promise]);
+    } finally {
+      signal.removeEventListener('abort', abort);
+    }
+  }
+
+  /** Header of a stream, trailer of an answer. */
+  metadata(): Metadata {
+    const metadata = new Metadata();
+    metadata.set('x-request-id', this.requestId);
+    return metadata;
+  }
+
+  succeeded(): void {
+    this.#tell({ code: 'OK' });
+  }
+
+  failed(error: unknown): StatusObject {
+    const refusal = toStatusError(error);
+    const answer = toStatus(refusal, this.requestId);
+    answer.metadata.merge(this.metadata());
+    this.#tell({
+      code: status[answer.code],
+      reason: reasonName(refusal.reason),
+      ...(refusal.cause !== undefined && { error: refusal.cause }),
+    });
+    return answer;
+  }
+
+  #tell(outcome: Pick<CallReport, 'code' | 'reason' | 'error'>): void {
+    this.#report({
+      method: methodName(this.#method),
+      ...outcome,
+      durationMs: Math.round((performance.now() - this.#started) * 1000) / 1000,
+      requestId: this.requestId,
+      peer: this.#peer,
+      ...(this.#method.methodKind !== 'unary' && { sent: this.sent }),
+    });
+  }
+}

@@ -1,0 +1,95 @@
+import {
+  create,
+  type DescMessage,
+  type DescMethod,
+  type DescService,
+  fromBinary,
+  type MessageInitShape,
+  type MessageShape,
+  toBinary,
+} from '@bufbuild/protobuf';
+import { type CallOptions, type Client, type ClientReadableStream, Metadata } from '@grpc/grpc-js';
+import { methodDefinition } from './definition.ts';
+
+/** What every call takes besides its request. */
+export type Options = { signal?: AbortSignal; timeoutMs?: number; metadata?: Record<string, string> };
+
+/** A generated service as its client sees it: promises, and async iterables where the answer is a stream. */
+export type TypedClient<S extends DescService> = { [K in keyof S['method']]: Method<S['method'][K]> };
+
+type Method<M> =
+  M extends Kind<'unary', infer I, infer O>
+    ? (request: MessageInitShape<I>, options?: Options) => Promise<MessageShape<O>>
+    : M extends Kind<'server_streaming', infer I, infer O>
+      ? (request: MessageInitShape<I>, options?: Options) => AsyncIterable<MessageShape<O>>
+      : never;
+
+type Kind<K, I extends DescMessage, O extends DescMessage> = { methodKind: K; input: I; output: O };
+
+/** Calls a generated service over a channel. Leaving a loop over a stream cancels the call. */
+export function createClient<S extends DescService>(service: S, channel: Client): TypedClient<S> {
+  const client: Record<string, unknown> = {};
+  for (const method of service.methods) {
+    if (method.methodKind === 'unary') client[method.localName] = unary(method, channel);
+    if (method.methodKind === 'server_streaming') client[method.localName] = serverStreaming(method, channel);
+  }
+  return client as TypedClient<S>;
+}
+
+function unary(method: DescMethod, channel: Client) {
+  const { path, requestSerialize, responseDeserialize } = methodDefinition(method);
+  return (request: object, options: Options = {}) =>
+    new Promise((resolve, reject) => {
+      const call = channel.makeUnaryRequest(
+        path,
+        requestSerialize,
+        responseDeserialize,
+        encode(method.input, request),
+        toMetadata(options),
+        toCallOptions(options),
+        (error, bytes) => (error ? reject(error) : resolve(fromBinary(method.output, bytes!))),
+      );
+      cancelWith(options.signal, call);
+    });
+}
+
+function serverStreaming(method: DescMethod, channel: Client) {
+  const { path, requestSerialize, responseDeserialize } = methodDefinition(method);
+  return async function* (request: object, options: Options = {}) {
+    const call: ClientReadableStream<Buffer> = channel.makeServerStreamRequest(
+      path,
+      requestSerialize,
+      responseDeserialize,
+      encode(method.input, request),
+      toMetadata(options),
+      toCallOptions(options),
+    );
+    cancelWith(options.signal, call);
+    try {
+      for await (const bytes of call) yield fromBinary(method.output, bytes as Buffer);
+    } finally {
+      // A grpc-js stream does not cancel its call when a loop over it is left. After its end this does nothing.
+      call.on('error', () => {});
+      call.cancel();
+    }
+  };
+}
+
+function encode(schema: DescMessage, request: object): Buffer {
+  return Buffer.from(toBinary(schema, create(schema, request as MessageInitShape<DescMessage>)));
+}
+
+function toMetadata({ metadata = {} }: Options): Metadata {
+  const all = new Metadata();
+  for (const [key, value] of Object.entries(metadata)) all.set(key, value);
+  return all;
+}
+
+function toCallOptions({ timeoutMs }: Options): CallOptions {
+  return timeoutMs === undefined ? {} : { deadline: Date.now() + timeoutMs };
+}
+
+function cancelWith(signal: AbortSignal | undefined, call: { cancel(): void }): void {
+  if (signal?.aborted) call.cancel();
+  signal?.addEventListener('abort', () => call.cancel(), { once: true });
+}

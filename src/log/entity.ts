@@ -1,0 +1,65 @@
+import { defineEntity, type InferEntity, p } from '@mikro-orm/core';
+
+/** A line of a log: table `backup_logs`. Ids are dense from 1 within a backup; `append.ts` gives them. */
+export const LogEntry = defineEntity({
+  name: 'LogEntry',
+  tableName: 'backup_logs',
+  properties: {
+    backupId: p.string().length(32).name('backupid').primary(),
+    id: p.bigint().primary(),
+    level: p.smallint().name('loglevel'),
+    message: p.text(),
+    /** Epoch seconds. */
+    createdAt: p.bigint().name('created_at'),
+    /** Added to the specification's columns: the part of the time below a second, in nanoseconds. */
+    createdNanos: p.integer().name('created_nanos').default(0),
+  },
+  checks: [
+    { name: 'backup_logs_id_check', expression: 'id > 0' },
+    { name: 'backup_logs_nanos_check', expression: 'created_nanos between 0 and 999999999' },
+  ],
+});
+
+export type LogEntry = InferEntity<typeof LogEntry>;
+
+/**
+ * Where a log stands. The row is locked while ids are given, so entries become visible in the order of their ids. It is a table of its
+ * own, not columns of the controller: logs begin before their controller exists, and the row changes with every append.
+ */
+export const LogHead = defineEntity({
+  name: 'LogHead',
+  tableName: 'backup_log_heads',
+  properties: {
+    backupId: p.string().length(32).name('backupid').primary(),
+    /** First id that retention has kept. */
+    firstId: p.bigint().name('firstid').default(1),
+    lastId: p.bigint().name('lastid'),
+    /** `lastId` when the controller finished. */
+    sealedId: p.bigint().name('sealedid').nullable(),
+    /** The latest time that was given to an entry, in microseconds: given times never go backwards. */
+    lastMicros: p.bigint().name('lastmicros').default(0),
+  },
+  checks: [
+    { name: 'backup_log_heads_ids_check', expression: 'firstid >= 1 and lastid >= firstid - 1 and sealedid <= lastid' },
+  ],
+});
+
+export type LogHead = InferEntity<typeof LogHead>;
+
+/** An append that named a request id, so that sending it again changes nothing. */
+export const LogRequest = defineEntity({
+  name: 'LogRequest',
+  tableName: 'backup_log_requests',
+  properties: {
+    backupId: p.string().length(32).name('backupid').primary(),
+    requestId: p.uuid().name('requestid').primary(),
+    /** SHA-256 of what was asked. */
+    digest: p.blob(),
+    firstId: p.bigint().name('firstid'),
+    lastId: p.bigint().name('lastid'),
+    dropped: p.integer(),
+    createdAt: p.bigint().name('created_at'),
+  },
+});
+
+export type LogRequest = InferEntity<typeof LogRequest>;

@@ -1,0 +1,126 @@
+import { createHash } from 'node:crypto';
+import type { Pool } from 'pg';
+
+export type Entry = { id: bigint; level: number; message: string; seconds: bigint; nanos: number };
+
+/** Of how many entries and of how many bytes a page is at most; a single entry may exceed the bytes. */
+export type PageLimits = { entries: number; bytes: number };
+
+/** A place in a log: the last entry that was looked at, and what it was. 0 is before the first one. */
+export type Position = {
+  id: bigint;
+  /** Empty when the entry itself was not seen. */
+  fingerprint: string;
+};
+
+/** All levels: none is more verbose. */
+export const ALL_LEVELS = 32767;
+
+/**
+ * The entries after a position up to `upTo`, which must be committed, as far as the limits allow, and the position that they lead to.
+ * Undefined when the entry at the position is no longer the one that it was.
+ */
+export async function readAfter(
+  pool: Pool,
+  backupId: string,
+  after: Position,
+  { upTo, maxLevel, limits }: { upTo: bigint; maxLevel: number; limits: PageLimits },
+): Promise<{ entries: Entry[]; end: Position } | undefined> {
+  const { rows } = await pool.query({
+    name: 'tail-page',
+    // What the filter leaves out is read at both ends nevertheless: the first row proves the position, the last one is the next position.
+    text: withinBytes(
+      `select *, case when id > $2 then octet_length(message) + ${ENTRY_OVERHEAD} else 0 end as size
+       from backup_logs
+       where backupid = $1 and id >= $2 and id <= $3 and (loglevel <= $4 or id = $2 or id = $3)
+       order by id limit $5`,
+      'id',
+      '$6',
+    ),
+    values: [backupId, after.id, upTo, maxLevel, limits.entries + 1, limits.bytes],
+  });
+  const read = rows.map(toEntry);
+  if (after.fingerprint && (read[0]?.id !== after.id || fingerprint(read[0]) !== after.fingerprint)) return undefined;
+  const last = read.at(-1);
+  const cut = rows.length < Number(rows[0]?.found ?? 0) || rows.length > limits.entries;
+  return {
+    entries: read.filter(entry => entry.id > after.id && entry.level <= maxLevel),
+    end:
+      last && (cut || last.id === upTo)
+        ? { id: last.id, fingerprint: fingerprint(last) }
+        : { id: upTo, fingerprint: '' },
+  };
+}
+
+export type ListFilter = {
+  backupId: string;
+  maxLevel: number;
+  from: { seconds: bigint; nanos: number } | undefined;
+  to: { seconds: bigint; nanos: number } | undefined;
+  /** Upper and lower case alike. */
+  text: string;
+  newestFirst: boolean;
+};
+
+/** A page of the entries that match, after the one with this id, and whether there may be more. */
+export async function readList(
+  pool: Pool,
+  filter: ListFilter,
+  after: bigint | undefined,
+  limits: PageLimits,
+): Promise<{ entries: Entry[]; more: boolean }> {
+  const values: unknown[] = [];
+  const given = (value: unknown) => `$${values.push(value)}`;
+  const conditions = [`backupid = ${given(filter.backupId)}`];
+  if (after !== undefined) conditions.push(`id ${filter.newestFirst ? '<' : '>'} ${given(after)}`);
+  if (filter.maxLevel < ALL_LEVELS) conditions.push(`loglevel <= ${given(filter.maxLevel)}`);
+  const time = (at: { seconds: bigint; nanos: number }) => `(${given(at.seconds)}::bigint, ${given(at.nanos)}::int)`;
+  if (filter.from) conditions.push(`(created_at, created_nanos) >= ${time(filter.from)}`);
+  if (filter.to) conditions.push(`(created_at, created_nanos) < ${time(filter.to)}`);
+  if (filter.text) conditions.push(`message ilike ${given(`%${filter.text.replace(/[\\%_]/g, '\\$&')}%`)}`);
+  const order = filter.newestFirst ? 'id desc' : 'id';
+  const { rows } = await pool.query(
+    withinBytes(
+      `select *, octet_length(message) + ${ENTRY_OVERHEAD} as size
+       from backup_logs where ${conditions.join(' and ')} order by ${order} limit ${given(limits.entries + 1)}`,
+      order,
+      given(limits.bytes),
+    ),
+    values,
+  );
+  return {
+    entries: rows.slice(0, limits.entries).map(toEntry),
+    more: rows.length > limits.entries || rows.length < Number(rows[0]?.found ?? 0),
+  };
+}
+
+/** Proof of what an entry was: 64 bits of its SHA-256. */
+export function fingerprint({ id, level, seconds, nanos, message }: Entry): string {
+  const hash = createHash('sha256').update(`${id} ${level} ${seconds} ${nanos} ${message}`);
+  return hash.digest().subarray(0, 8).toString('base64url');
+}
+
+/** The most that an entry takes in a message besides its text. */
+const ENTRY_OVERHEAD = 80;
+
+// The lengths are known without reading the texts themselves, so a page of long ones costs no more memory than it may.
+function withinBytes(rows: string, order: string, bytes: string): string {
+  return `
+    with page as (${rows}), measured as (
+      select *, sum(size) over (order by ${order} rows unbounded preceding) as total, count(*) over () as found from page
+    )
+    select id, loglevel, message, created_at, created_nanos, found
+    from measured where total <= ${bytes} or total = size order by ${order}`;
+}
+
+type Row = { id: string; loglevel: number; message: string; created_at: string; created_nanos: number };
+
+function toEntry(row: Row): Entry {
+  return {
+    id: BigInt(row.id),
+    level: row.loglevel,
+    message: row.message,
+    seconds: BigInt(row.created_at),
+    nanos: row.created_nanos,
+  };
+}

@@ -1,0 +1,211 @@
+import { create, type MessageInitShape, toBinary } from '@bufbuild/protobuf';
+import { durationFromMs } from '@bufbuild/protobuf/wkt';
+import type { Pool } from 'pg';
+import type { Doorbell } from '../db/doorbell.ts';
+import { ErrorReason, invalidFields, StatusError } from '../errors.ts';
+import type { Status } from '../gen/backup/v1/controller_pb.ts';
+import {
+  AppendLogsRequestSchema,
+  ListLogsRequestSchema,
+  type LogEntry,
+  LogEntrySchema,
+  type LogHeadSchema,
+  type LogLevel,
+  LogOrder,
+  type LogService,
+  type NewLogEntry,
+  TailEnd_Reason,
+  type TailLogsRequest,
+  type TailLogsResponseSchema,
+} from '../gen/backup/v1/log_pb.ts';
+import type { Handlers } from '../grpc/bind.ts';
+import { paging } from '../paging.ts';
+import type { Tokens } from '../tokens.ts';
+import { append, appendOnce, type NewEntry } from './append.ts';
+import type { Head } from './head.ts';
+import { ALL_LEVELS, type Entry, type Position, readList } from './page.ts';
+import type { Start } from './start.ts';
+import { type TailEvent, type TailOptions, tail } from './tail.ts';
+
+type Needs = {
+  pool: Pool;
+  doorbell: Doorbell;
+  tokens: Tokens;
+  defaultPageSize: number;
+  /** Entries of more verbose levels are not kept. */
+  keepLevel: number;
+  maxMessageBytes: number;
+  writeTimeoutMs: number;
+  tail: TailOptions;
+};
+
+export function logService(needs: Needs): Handlers<typeof LogService> {
+  const { pool, doorbell, tokens } = needs;
+  return {
+    async appendLogs(request) {
+      const { backupId, requestId } = request;
+      refuseLongMessages(request.entries, needs.maxMessageBytes);
+      const entries = request.entries.filter(entry => entry.level <= needs.keepLevel).map(fromMessage);
+      const dropped = request.entries.length - entries.length;
+      if (entries.length === 0) return { dropped };
+      const content = () => toBinary(AppendLogsRequestSchema, request);
+      const { firstId, lastId } = requestId
+        ? await appendOnce(pool, backupId, entries, { id: requestId, dropped, content: content() })
+        : await append(pool, backupId, entries);
+      doorbell.ring(backupId);
+      return { firstId, lastId, dropped };
+    },
+
+    async listLogs(request) {
+      const page = paging(tokens, ListLogsRequestSchema, request, needs.defaultPageSize);
+      const { entries, more } = await readList(
+        pool,
+        {
+          backupId: request.backupId,
+          maxLevel: request.maxLevel || ALL_LEVELS,
+          from: request.window?.start,
+          to: request.window?.end,
+          text: request.text,
+          newestFirst: request.order === LogOrder.NEWEST_FIRST,
+        },
+        page.after && BigInt(page.after[0]!),
+        { entries: page.size, bytes: PAGE_BYTES },
+      );
+      return {
+        entries: entries.map(entry => toMessage(entry, request.backupId)),
+        nextPageToken: more ? page.next([entries.at(-1)!.id]) : '',
+      };
+    },
+
+    async *tailLogs(request, context) {
+      const wanted = {
+        backupIds: request.backupIds,
+        start: startOf(request, tokens),
+        maxLevel: request.maxLevel || ALL_LEVELS,
+        follow: request.follow || request.untilFinished,
+        untilFinished: request.untilFinished,
+      };
+      for await (const event of tail({ pool, doorbell, options: needs.tail }, wanted, context)) {
+        yield { event: toEvent(event, tokens, needs) };
+      }
+    },
+  };
+}
+
+/** A page stays below the 4 MiB that clients accept by default, whatever its messages are. */
+const PAGE_BYTES = 4 * 1024 * 1024 - 64 * 1024;
+
+function refuseLongMessages(entries: NewLogEntry[], limit: number): void {
+  for (const [i, { message }] of entries.entries()) {
+    // A code unit is at most three bytes of UTF-8: most messages need not be counted.
+    if (message.length * 3 <= limit) continue;
+    const bytes = Buffer.byteLength(message);
+    if (bytes <= limit) continue;
+    throw invalidFields({ field: `entries[${i}].message`, description: `has ${bytes} bytes, the most is ${limit}` });
+  }
+}
+
+function startOf({ start, backupIds }: TailLogsRequest, tokens: Tokens): Start {
+  switch (start.case) {
+    case 'last':
+      return { from: 'last', entries: start.value };
+    case 'since':
+      return { from: 'time', seconds: start.value.seconds, nanos: start.value.nanos };
+    case 'afterId':
+      return { from: 'positions', positions: new Map([[backupIds[0]!, { id: start.value, fingerprint: '' }]]) };
+    case 'resumeToken':
+      return { from: 'positions', positions: openToken(tokens, start.value, backupIds) };
+    default:
+      return { from: 'beginning' };
+  }
+}
+
+type TokenContent = [backupId: string, id: string, fingerprint: string][];
+
+const TOKEN_PURPOSE = 'tail';
+
+function sealToken(tokens: Tokens, positions: ReadonlyMap<string, Position>): string {
+  const content: TokenContent = [...positions].map(([backupId, { id, fingerprint }]) => [
+    backupId,
+    String(id),
+    fingerprint,
+  ]);
+  return tokens.seal(TOKEN_PURPOSE, content);
+}
+
+function openToken(tokens: Tokens, token: string, backupIds: string[]): Map<string, Position> {
+  const content = tokens.open(TOKEN_PURPOSE, token) as TokenContent | undefined;
+  if (!content) throw new StatusError(ErrorReason.RESUME_TOKEN_INVALID, 'resume_token: not a token of a tail');
+  const known = new Map(content.map(([backupId, id, fingerprint]) => [backupId, { id: BigInt(id), fingerprint }]));
+  const missing = backupIds.find(id => !known.has(id));
+  if (missing) throw new StatusError(ErrorReason.RESUME_TOKEN_INVALID, `resume_token: does not cover ${missing}`);
+  return new Map(backupIds.map(id => [id, known.get(id)!]));
+}
+
+function toEvent(event: TailEvent, tokens: Tokens, needs: Needs): EventInit {
+  const resumeToken = sealToken(tokens, event.positions);
+  switch (event.kind) {
+    case 'started':
+      return {
+        case: 'started',
+        value: {
+          heads: [...event.heads].map(([backupId, head]) => toHead(backupId, head)),
+          resumeToken,
+          heartbeat: durationFromMs(needs.tail.heartbeatMs),
+          maxAge: durationFromMs(needs.tail.maxAgeMs),
+          writeTimeout: durationFromMs(needs.writeTimeoutMs),
+        },
+      };
+    case 'entries':
+      return {
+        case: 'entries',
+        value: { backupId: event.backupId, entries: event.entries.map(entry => toMessage(entry)), resumeToken },
+      };
+    case 'caught_up':
+      return { case: 'caughtUp', value: { resumeToken, positions: toPositions(event.positions) } };
+    case 'fell_behind':
+      return { case: 'fellBehind', value: { resumeToken, lag: event.lag } };
+    case 'checkpoint':
+      return { case: 'checkpoint', value: { resumeToken, positions: toPositions(event.positions) } };
+    case 'truncated':
+      return {
+        case: 'truncated',
+        value: { backupId: event.backupId, fromId: event.fromId, toId: event.toId, resumeToken },
+      };
+    case 'state':
+      return {
+        case: 'state',
+        value: { backupId: event.backupId, status: event.status as Status, progress: Number(event.progress) },
+      };
+    case 'end':
+      return {
+        case: 'end',
+        value: { reason: TailEnd_Reason[event.reason], resumeToken, backupId: event.backupId ?? '' },
+      };
+  }
+}
+
+type EventInit = NonNullable<MessageInitShape<typeof TailLogsResponseSchema>['event']>;
+
+function toPositions(positions: ReadonlyMap<string, Position>): { backupId: string; lastId: bigint }[] {
+  return [...positions].map(([backupId, { id }]) => ({ backupId, lastId: id }));
+}
+
+function toHead(backupId: string, { firstId, lastId, sealedId }: Head): MessageInitShape<typeof LogHeadSchema> {
+  const empty = lastId < firstId;
+  return { backupId, firstId: empty ? 0n : firstId, lastId, ...(sealedId !== undefined && { sealedId }) };
+}
+
+function fromMessage({ level, message, createTime }: NewLogEntry): NewEntry {
+  return { level, message, at: createTime };
+}
+
+function toMessage(entry: Entry, backupId = ''): LogEntry {
+  return create(LogEntrySchema, {
+    backupId,
+    id: entry.id,
+    level: entry.level as LogLevel,
+    message: entry.message,
+    createTime: { seconds: entry.seconds, nanos: entry.nanos },
+  });
+}

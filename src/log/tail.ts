@@ -1,0 +1,221 @@
+import type { Pool } from 'pg';
+import type { Doorbell } from '../db/doorbell.ts';
+import { ErrorReason, isOutage, retryAfter, StatusError } from '../errors.ts';
+import { type Head, readHeads } from './head.ts';
+import { type Entry, type PageLimits, type Position, readAfter } from './page.ts';
+import { type Start, startPositions } from './start.ts';
+
+export type TailRequest = {
+  backupIds: readonly string[];
+  start: Start;
+  maxLevel: number;
+  follow: boolean;
+  /** While following: end when every log was delivered up to its seal. */
+  untilFinished: boolean;
+};
+
+export type TailOptions = {
+  page: PageLimits;
+  /** How often to look without having been woken: the most by which a lost ring delays an entry. */
+  pollMs: number;
+  /** How often a silent tail tells where it is. */
+  heartbeatMs: number;
+  /** How old a tail may become; each one gets 80 to 120 % of it, so that those that began together do not end together. */
+  maxAgeMs: number;
+  /** How long the database may be away before a tail gives up. */
+  outageMs: number;
+};
+
+export type EndReason = 'SEALED' | 'DELETED' | 'NOT_FOLLOWING' | 'MAX_AGE' | 'DRAINING' | 'SLOW_CONSUMER';
+
+/** What a tail tells. `positions` are where it continues after this event. */
+export type TailEvent = { positions: ReadonlyMap<string, Position> } & (
+  | { kind: 'started'; heads: ReadonlyMap<string, Head> }
+  | { kind: 'entries'; backupId: string; entries: Entry[] }
+  | { kind: 'caught_up' }
+  | { kind: 'fell_behind'; lag: bigint }
+  | { kind: 'checkpoint' }
+  | { kind: 'truncated'; backupId: string; fromId: bigint; toId: bigint }
+  | { kind: 'state'; backupId: string; status: number; progress: string }
+  | { kind: 'end'; reason: EndReason; backupId?: string }
+);
+
+export type TailSource = { pool: Pool; doorbell: Doorbell; options: TailOptions };
+
+/**
+ * Every entry of some logs from a start on, in the order of ids within each: one loop over pages for history and live alike. It subscribes,
+ * reads what is there, and when there is no more waits to be woken. Nothing is kept for a subscriber but its positions: the reader's speed
+ * sets the pace, and a slow one reads later. `signal` stops it without a word; `wrapUp` lets it say where it was.
+ */
+export async function* tail(
+  source: TailSource,
+  request: TailRequest,
+  { signal, wrapUp }: { signal: AbortSignal; wrapUp: AbortSignal },
+): AsyncGenerator<TailEvent> {
+  const old = new AbortController();
+  const age = setTimeout(() => old.abort(), source.options.maxAgeMs * (0.8 + 0.4 * Math.random()));
+  const stop = AbortSignal.any([signal, wrapUp, old.signal]);
+  let positions: TailEvent['positions'] = new Map();
+  try {
+    for await (const event of follow(source, request, stop)) {
+      positions = event.positions;
+      yield event;
+      if (event.kind === 'end') return;
+      if (stop.aborted) break;
+    }
+  } catch (error) {
+    if (!stop.aborted || !isOutage(error)) throw error;
+  } finally {
+    clearTimeout(age);
+  }
+  if (signal.aborted) return;
+  const reason: EndReason = wrapUp.aborted ? wrapUp.reason : 'MAX_AGE';
+  yield { kind: 'end', reason, positions };
+  if (reason === 'DRAINING') {
+    // Not OK, so that ordinary retry policies come back, to another replica.
+    throw new StatusError(ErrorReason.DRAINING, 'this replica is shutting down', { details: [retryAfter(100)] });
+  }
+}
+
+async function* follow(source: TailSource, request: TailRequest, stop: AbortSignal): AsyncGenerator<TailEvent> {
+  const { pool, options } = source;
+  const { backupIds, maxLevel } = request;
+  // Before the first look, so that nothing can be written unnoticed between a look and a wait.
+  using latch = source.doorbell.subscribe(backupIds);
+  const riding = <T>(read: () => Promise<T>) => rideOut(read, options.outageMs, stop);
+
+  const starts = await riding(() => startPositions(pool, backupIds, request.start, maxLevel));
+  const logs = backupIds.map(id => new FollowedLog(id, starts.get(id)!));
+  const positions = () => new Map(logs.map(log => [log.backupId, log.position]));
+
+  let started = false;
+  let live = false;
+  let told = Date.now();
+  while (!stop.aborted) {
+    latch.clear();
+    const heads = await riding(() => readHeads(pool, backupIds));
+    if (!started) yield { kind: 'started', heads, positions: positions() };
+    for (const log of logs) {
+      const head = heads.get(log.backupId)!;
+      if (log.isGone(head))
+        return yield { kind: 'end', reason: 'DELETED', backupId: log.backupId, positions: positions() };
+      const missing = log.look(head, request, started);
+      if (missing) yield { kind: 'truncated', backupId: log.backupId, ...missing, positions: positions() };
+    }
+    started = true;
+
+    const lag = logs.reduce((sum, log) => sum + log.lag, 0n);
+    if (live && lag > options.page.entries) {
+      live = false;
+      yield { kind: 'fell_behind', lag, positions: positions() };
+    }
+    for (const log of logs) {
+      if (log.lag === 0n) continue;
+      const page = await riding(() =>
+        readAfter(pool, log.backupId, log.position, { upTo: log.upTo, maxLevel, limits: options.page }),
+      );
+      log.advance(page?.end);
+      if (page && page.entries.length > 0) {
+        told = Date.now();
+        yield { kind: 'entries', backupId: log.backupId, entries: page.entries, positions: positions() };
+      }
+    }
+    for (const log of logs) {
+      const run = log.newState();
+      if (run) yield { kind: 'state', backupId: log.backupId, ...run, positions: positions() };
+    }
+
+    const delivered = logs.every(log => log.lag === 0n);
+    if (delivered && request.untilFinished && logs.every(log => log.sealed)) {
+      return yield { kind: 'end', reason: 'SEALED', positions: positions() };
+    }
+    if (delivered && !live) {
+      live = true;
+      told = Date.now();
+      yield { kind: 'caught_up', positions: positions() };
+      if (!request.follow) return yield { kind: 'end', reason: 'NOT_FOLLOWING', positions: positions() };
+    }
+    if (Date.now() - told >= options.heartbeatMs) {
+      told = Date.now();
+      yield { kind: 'checkpoint', positions: positions() };
+    }
+    if (delivered) await latch.wait(Math.min(options.pollMs, told + options.heartbeatMs - Date.now()), stop);
+  }
+}
+
+/** One log of a tail: how far it was delivered and how far it goes. */
+class FollowedLog {
+  readonly backupId: string;
+  position: Position;
+  /** Where to deliver to before looking again. */
+  upTo = 0n;
+  sealed = false;
+  #existed: boolean;
+  #run: Head['run'];
+  #told: Head['run'];
+
+  constructor(backupId: string, position: Position) {
+    this.backupId = backupId;
+    this.position = position;
+    this.#existed = position.id > 0n;
+  }
+
+  get lag(): bigint {
+    return this.upTo > this.position.id ? this.upTo - this.position.id : 0n;
+  }
+
+  /** Whether the log was there before and is no more. */
+  isGone(head: Head): boolean {
+    const gone = this.#existed && !head.exists;
+    this.#existed ||= head.exists;
+    return gone;
+  }
+
+  /** Takes note of a head; returns the ids that retention removed before they could be delivered. */
+  look(head: Head, request: TailRequest, again: boolean): { fromId: bigint; toId: bigint } | undefined {
+    if (head.lastId < this.position.id) throw diverged(this.backupId);
+    const end = request.untilFinished ? (head.sealedId ?? head.lastId) : head.lastId;
+    // Without following, what is appended from now on does not count, or the tail of a busy log would never end.
+    if (request.follow || !again) this.upTo = end;
+    this.sealed = head.sealedId !== undefined;
+    this.#run = head.run;
+    const fromId = this.position.id + 1n;
+    if (fromId >= head.firstId) return undefined;
+    this.position = { id: head.firstId - 1n, fingerprint: '' };
+    return { fromId, toId: head.firstId - 1n };
+  }
+
+  advance(end: Position | undefined): void {
+    if (!end) throw diverged(this.backupId);
+    this.position = end;
+  }
+
+  /** What to tell of the run: only when all that was written before it was delivered, or who stops at the last status loses lines. */
+  newState(): Head['run'] {
+    const run = this.#run;
+    if (!run || this.lag > 0n || (run.status === this.#told?.status && run.progress === this.#told.progress))
+      return undefined;
+    this.#told = run;
+    return run;
+  }
+}
+
+function diverged(backupId: string): StatusError {
+  return new StatusError(
+    ErrorReason.HISTORY_DIVERGED,
+    `the log of ${backupId} is not the one that was delivered; start again from its beginning`,
+    { metadata: { backup_id: backupId } },
+  );
+}
+
+/** Repeats a read while the database is away. Nothing is told meanwhile, so nothing that is told can be untrue. */
+async function rideOut<T>(read: () => Promise<T>, outageMs: number, stop: AbortSignal): Promise<T> {
+  for (const began = Date.now(); ; ) {
+    try {
+      return await read();
+    } catch (error) {
+      if (stop.aborted || !isOutage(error) || Date.now() - began > outageMs) throw error;
+      await new Promise(resolve => setTimeout(resolve, 100));
+    }
+  }
+}

@@ -1,0 +1,12 @@
+import { create } from '@bufbuild/protobuf';
+import { type Timestamp, TimestampSchema } from '@bufbuild/protobuf/wkt';
+
+/** Epoch seconds of a column, where 0 means that there is no time. */
+export function fromSeconds(seconds: bigint): Timestamp | undefined {
+  return seconds === 0n ? undefined : create(TimestampSchema, { seconds });
+}
+
+/** What `fromSeconds` is made of again; a fraction of a second is dropped. */
+export function toSeconds(timestamp: Timestamp | undefined): bigint {
+  return timestamp?.seconds ?? 0n;
+}
