@@ -1,8 +1,7 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { create } from '@bufbuild/protobuf';
-import { type FilterQuery, LockMode, raw, UniqueConstraintViolationException } from '@mikro-orm/core';
+import { type FilterQuery, LockMode, UniqueConstraintViolationException } from '@mikro-orm/core';
 import type { EntityManager, MikroORM } from '@mikro-orm/postgresql';
-import { epochNow } from '../db/clock.ts';
 import type { Doorbell } from '../db/doorbell.ts';
 import { ErrorReason, invalidFields, preconditions, StatusError } from '../errors.ts';
 import {
@@ -152,7 +151,7 @@ export function controllerService({
     const controller = await orm.em.fork().transactional(async em => {
       const found = await locked(em, backupId, etag);
       await change(em, found);
-      found.updatedAt = raw(epochNow);
+      found.updatedAt = found.now;
       await em.flush();
       return found;
     });
@@ -162,7 +161,10 @@ export function controllerService({
 }
 
 async function locked(em: EntityManager, backupId: string, etag: string): Promise<Controller> {
-  const controller = await em.findOne(Controller, backupId, { lockMode: LockMode.PESSIMISTIC_WRITE });
+  const controller = await em.findOne(Controller, backupId, {
+    lockMode: LockMode.PESSIMISTIC_WRITE,
+    populate: ['now'],
+  });
   if (!controller) throw notFound(backupId);
   if (etag && etag !== etagOf(controller)) {
     throw new StatusError(ErrorReason.ETAG_MISMATCH, `controller ${backupId} has changed since it was read`);

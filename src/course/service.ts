@@ -95,9 +95,17 @@ async function upsert(em: EntityManager, wanted: CourseUpsert[]): Promise<{ cour
      select * from unnest(?::bigint[], ?::bigint[]) as wanted (courseid, nextstarttime) order by courseid
      on conflict (courseid) do update set nextstarttime = excluded.nextstarttime, revision = c.revision + 1
      returning c.*, xmax = 0 as created`,
-    [wanted.map(({ courseId }) => courseId), wanted.map(({ nextStartTime }) => toSeconds(nextStartTime))],
+    [
+      literal(wanted.map(({ courseId }) => courseId)),
+      literal(wanted.map(({ nextStartTime }) => toSeconds(nextStartTime))),
+    ],
   );
   return rows.map(({ created, ...row }) => ({ course: em.map(Course, row), created: created === true }));
+}
+
+// The ORM would spread an array over as many parameters as it has elements.
+function literal(numbers: bigint[]): string {
+  return `{${numbers.join(',')}}`;
 }
 
 type Order = {

@@ -1,0 +1,79 @@
+import { Client, credentials } from '@grpc/grpc-js';
+import { pino } from 'pino';
+import { type App, startApp } from '../../src/app.ts';
+import { loadConfig } from '../../src/config.ts';
+import { ControllerService } from '../../src/gen/backup/v1/controller_pb.ts';
+import { CourseService } from '../../src/gen/backup/v1/course_pb.ts';
+import { LogService } from '../../src/gen/backup/v1/log_pb.ts';
+import { Health } from '../../src/gen/health/v1/health_pb.ts';
+import { createClient, type TypedClient } from '../../src/grpc/client.ts';
+import { createDatabase, type Database } from './database.ts';
+
+/** One running service and clients for it, over the wire. */
+export type Replica = AsyncDisposable & {
+  readonly app: App;
+  readonly address: string;
+  readonly channel: Client;
+  readonly controllers: TypedClient<typeof ControllerService>;
+  readonly courses: TypedClient<typeof CourseService>;
+  readonly logs: TypedClient<typeof LogService>;
+  readonly health: TypedClient<typeof Health>;
+};
+
+/** Replicas on a database of their own; the first one's clients are the backend's. */
+export type Backend = Replica & { readonly replicas: Replica[]; readonly database: Database };
+
+/** Whether this run of the suite does without NOTIFY: tails only poll. */
+export const acceleratorsOff = process.env['ACCELERATORS'] === 'off';
+
+/** Settings that the tests run with besides the defaults. */
+const testSettings = {
+  LISTEN: '127.0.0.1:0',
+  SERVICE_LOG: 'silent',
+  SHUTDOWN_GRACE: '2s',
+  ...(acceleratorsOff && { NOTIFY: 'off', TAIL_POLL: '20ms' }),
+};
+
+/** Starts real replicas on a new database. */
+export async function startBackend({
+  replicas = 1,
+  settings = {},
+}: { replicas?: number; settings?: Record<string, string> } = {}): Promise<Backend> {
+  await using starting = new AsyncDisposableStack();
+  const database = starting.use(await createDatabase());
+  const started: Replica[] = [];
+  for (let i = 0; i < replicas; i++) started.push(starting.use(await startReplica(database.url, settings)));
+  const open = starting.move();
+  return { ...started[0]!, replicas: started, database, [Symbol.asyncDispose]: () => open.disposeAsync() };
+}
+
+/** Starts one more replica on a database. Disposing it twice does nothing more. */
+export async function startReplica(
+  databaseUrl: string,
+  settings: Record<string, string> = {},
+  log = pino({ level: process.env['TEST_SERVICE_LOG'] ?? 'silent' }),
+): Promise<Replica> {
+  const app = await startApp(loadConfig({ ...testSettings, ...settings, DATABASE_URL: databaseUrl }), log);
+  const address = `127.0.0.1:${app.port}`;
+  const channel = connect(address);
+  let closing: Promise<void> | undefined;
+  const close = async () => {
+    await app[Symbol.asyncDispose]();
+    channel.close();
+  };
+  return { app, address, channel, ...clients(channel), [Symbol.asyncDispose]: () => (closing ??= close()) };
+}
+
+/** A channel with a connection of its own; close it. */
+export function connect(address: string): Client {
+  return new Client(address, credentials.createInsecure(), { 'grpc.use_local_subchannel_pool': 1, 'grpc.max_receive_message_length': -1 });
+}
+
+export function clients(channel: Client) {
+  return {
+    controllers: createClient(ControllerService, channel),
+    courses: createClient(CourseService, channel),
+    logs: createClient(LogService, channel),
+    health: createClient(Health, channel),
+  };
+}
