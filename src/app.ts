@@ -63,7 +63,7 @@ export async function startApp(config: Config, log: Logger): Promise<App> {
             maxMessageBytes: config.LOG_MAX_MESSAGE_BYTES,
             writeTimeoutMs: config.WRITE_TIMEOUT,
             tail: {
-              page: { entries: 1000, bytes: 256 * 1024 },
+              page: { entries: 500, bytes: 128 * 1024 },
               pollMs: config.TAIL_POLL,
               heartbeatMs: config.TAIL_HEARTBEAT,
               maxAgeMs: config.TAIL_MAX_AGE,

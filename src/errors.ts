@@ -118,7 +118,7 @@ const OUTAGE_STATES =
   /^(08...|57P0[1-5]|53300|ECONNREFUSED|ECONNRESET|EPIPE|ETIMEDOUT|EHOSTUNREACH|ENETUNREACH|ENOTFOUND|EAI_AGAIN)$/;
 // pg has no codes for these.
 const OUTAGE_MESSAGES =
-  /^(Connection terminated|Client has encountered a connection error|timeout exceeded when trying to connect|Query read timeout|Client was closed)/;
+  /^(Connection terminated|Client has encountered a connection error|timeout exceeded when trying to connect|Query read timeout|Client was closed|database ".*" is not currently accepting connections)/;
 
 const codes = new Map<ErrorReason, Code>(
   ErrorReasonSchema.values.map(value => [value.number as ErrorReason, getOption(value, code)]),
