@@ -1,11 +1,13 @@
-import { spawn, spawnSync } from 'node:child_process';
+import { spawnSync } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import * as fs from 'node:fs';
 import { createRequire } from 'node:module';
-import { type AddressInfo, createServer, type Socket } from 'node:net';
+import { type AddressInfo, createServer } from 'node:net';
 import { dirname, join, resolve } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { type Account, guarded, type Program, reachingIdentity } from './guarded.ts';
 
 export type EmbeddedPostgres = AsyncDisposable & { readonly url: string };
 
@@ -62,7 +64,7 @@ export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions): P
   // A server that dies early gives the lock back; until then this keeps the lock from the garbage collector.
   void server.end.then(() => running.disposeAsync());
   return {
-    url: `postgresql://postgres@127.0.0.1:${settings.port}/postgres`,
+    url: `postgresql://postgres:${read(join(home, PASSWORD))}@127.0.0.1:${settings.port}/postgres`,
     [Symbol.asyncDispose]: () => running.disposeAsync(),
   };
 }
@@ -106,6 +108,8 @@ function runsIn(pid: string, cluster: string): boolean {
 
 const UNFINISHED = 'initdb-';
 
+const PASSWORD = 'password';
+
 /** At every start, because a killed process's initdb may write on for a moment. */
 function removeUnfinished(home: string): void {
   for (const name of fs.readdirSync(home)) {
@@ -117,13 +121,17 @@ function removeUnfinished(home: string): void {
 async function initialise(start: Start, home: string, cluster: string, account: Account | undefined, durable: boolean) {
   const unfinished = fs.mkdtempSync(join(home, UNFINISHED));
   if (account) fs.chownSync(unfinished, account.uid, account.gid);
-  const flags = ['-D', unfinished, '-U', 'postgres', '-A', 'trust', '-E', 'UTF8', '--locale=C.UTF-8'];
+  // Other users of the machine can reach the port; a superuser of the database could run programs as our account.
+  const password = join(home, PASSWORD);
+  fs.rmSync(password, { force: true });
+  fs.writeFileSync(password, randomBytes(24).toString('hex'), { mode: 0o600 });
+  if (account) fs.chownSync(password, account.uid, account.gid);
+  const identification = ['-U', 'postgres', '-A', 'scram-sha-256', `--pwfile=${password}`];
+  const flags = ['-D', unfinished, ...identification, '-E', 'UTF8', '--locale=C.UTF-8'];
   await using initdb = start('initdb', durable ? flags : [...flags, '--no-sync']);
   if ((await initdb.end) !== 0) throw new Error(`initdb failed in ${home}:\n${initdb.lastLines()}`);
   fs.renameSync(unfinished, cluster);
 }
-
-type Account = { uid: number; gid: number };
 
 /** Whom to be instead of root, as whom PostgreSQL refuses to run. */
 function unprivilegedAccount(cluster: string): Account | undefined {
@@ -141,73 +149,6 @@ function launcher(binDir: string, home: string, account: Account | undefined): S
   const { prefix, ...ids } = account ? reachingIdentity(account, [join(binDir, 'postgres'), home]) : { prefix: [] };
   return (program, flags, env) =>
     guarded([...prefix, join(binDir, program), ...flags], { ...ids, env: { ...process.env, ...env } });
-}
-
-type Identity = Partial<Account> & { prefix: string[] };
-
-/** The account plainly or, when it may not pass a folder such as /root, with the one capability that lets it. */
-function reachingIdentity({ uid, gid }: Account, paths: string[]): Identity {
-  // Docker grants dac_override, not dac_read_search; without no_setuid_fixup, access(2) ignores the capability.
-  const capability = ['--inh-caps=+dac_override', '--ambient-caps=+dac_override', '--securebits=+no_setuid_fixup'];
-  const prefix = ['setpriv', `--reuid=${uid}`, `--regid=${gid}`, '--clear-groups', ...capability, '--'];
-  const canReach = ({ prefix, ...ids }: Identity) =>
-    paths.every(path => spawnSync('env', [...prefix, 'test', '-x', path], { ...ids, cwd: '/' }).status === 0);
-  const identity = [{ prefix: [], uid, gid }, { prefix }].find(canReach);
-  if (identity) return identity;
-  throw new Error(
-    `PostgreSQL does not run as root, and user ${uid} cannot reach ${paths.join(' and ')}, not even by setpriv ` +
-      '(of util-linux): run as another user, use a folder open to that one or set DATABASE_URL',
-  );
-}
-
-type Program = AsyncDisposable & { end: Promise<number>; ended: boolean; lastLines(): string; unref(): void };
-
-// The shell is the program's parent, so it can neither miss its end nor signal a recycled pid. INT is repeated because
-// a program only just started ignores it; the last kill takes along the reader of the pipe.
-const GUARD = `
-  exec 3<&0 </dev/null
-  "$@" 3<&- & program=$!
-  { read _ <&3; for _ in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15; do kill -INT $program; sleep 1; done; kill -QUIT $program; } &
-  wait $program; status=$?
-  trap '' TERM; kill 0
-  exit $status`;
-
-/** Runs a program that is stopped when we dispose of it, and when this process ends: the pipe to its guard closes. */
-function guarded(command: string[], options: Partial<Account> & { env: NodeJS.ProcessEnv }): Program {
-  const shell = spawn('/bin/sh', ['-c', GUARD, 'sh', ...command], {
-    ...options,
-    cwd: '/',
-    detached: true, // a terminal's Ctrl-C must not stop the database before its users have drained
-    stdio: ['pipe', 'ignore', 'pipe'],
-  });
-  let output = '';
-  shell.stderr.setEncoding('utf8').on('data', text => {
-    output = (output + text).slice(-4000);
-  });
-  const end = new Promise<number>(settle => {
-    shell.once('close', settle).once('error', error => {
-      output += error.message;
-      settle(-1);
-    });
-  });
-  const handles = [shell, shell.stdin as Socket, shell.stderr as Socket];
-  const program = {
-    end,
-    ended: false,
-    lastLines: () => output.trim(),
-    unref() {
-      for (const handle of handles) handle.unref();
-    },
-    async [Symbol.asyncDispose]() {
-      for (const handle of handles) handle.ref();
-      shell.stdin.destroy();
-      await end;
-    },
-  };
-  void end.then(() => {
-    program.ended = true;
-  });
-  return program;
 }
 
 function packagedBinDir(): string {

@@ -94,11 +94,16 @@ describe('startEmbeddedPostgres', function () {
             listen: '127.0.0.1',
             sockets: '',
             connections: '100',
-            auth: ['trust'],
+            auth: ['scram-sha-256'],
           },
         ],
       );
       assert.deepEqual(await durability(server.url), ['on', 'on', 'on']);
+      await assert.rejects(
+        query(server.url.replace(/:[^:@]*@/, ':guessed@'), 'select 1'),
+        /password authentication failed/,
+      );
+      assert.equal(statSync(join(dataDir, 'password')).mode & 0o777, 0o600);
       await query(server.url, `create table kept as select 'ä' word`);
     }
     await eventually(() => assert.deepEqual(processesIn(home), []));
@@ -253,7 +258,7 @@ describe('startEmbeddedPostgres', function () {
       }
       await eventually(() => assert.deepEqual(processesIn(home), []));
       await using _ = await startEmbeddedPostgres({ dataDir, ...fast });
-      assert.deepEqual(readdirSync(dataDir).sort(), ['cluster', 'lock']);
+      assert.deepEqual(readdirSync(dataDir).sort(), ['cluster', 'lock', 'password']);
     });
   });
 
@@ -312,7 +317,8 @@ describe('startEmbeddedPostgres', function () {
       const from = dirname(dirname(installed.resolve(name)));
       cpSync(from, join(modules, name), { recursive: true, filter: path => !lstatSync(path).isSymbolicLink() });
     }
-    cpSync(SOURCE, join(closed, 'checkout/src/db/embedded.ts'));
+    for (const file of ['embedded.ts', 'guarded.ts'])
+      cpSync(join(dirname(SOURCE), file), join(closed, 'checkout/src/db', file));
     return join(closed, 'checkout');
   }
 
