@@ -1,3 +1,4 @@
+import type { Readable } from 'node:stream';
 import {
   create,
   type DescMessage,
@@ -141,12 +142,9 @@ async function pump(
   }
 }
 
-async function* decodeAll(
-  method: DescMethod,
-  call: AsyncIterable<Buffer>,
-  transport: Transport,
-): AsyncGenerator<Message> {
-  for await (const bytes of call) yield decode(method.input, bytes, transport);
+async function* decodeAll(method: DescMethod, call: Readable, transport: Transport): AsyncGenerator<Message> {
+  // A loop that is left would otherwise destroy the call, and with it the status that is still to be sent.
+  for await (const bytes of call.iterator({ destroyOnReturn: false })) yield decode(method.input, bytes, transport);
 }
 
 function decode(schema: DescMessage, bytes: Buffer, transport: Transport): Message {

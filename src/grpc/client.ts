@@ -47,9 +47,13 @@ function unary(method: DescMethod, channel: Client) {
         encode(method.input, request),
         toMetadata(options),
         toCallOptions(options),
-        (error, bytes) => (error ? reject(error) : resolve(fromBinary(method.output, bytes!))),
+        (error, bytes) => {
+          link[Symbol.dispose]();
+          if (error) reject(error);
+          else resolve(fromBinary(method.output, bytes!));
+        },
       );
-      cancelWith(options.signal, call);
+      const link = cancelWith(options.signal, call);
     });
 }
 
@@ -64,7 +68,7 @@ function serverStreaming(method: DescMethod, channel: Client) {
       toMetadata(options),
       toCallOptions(options),
     );
-    cancelWith(options.signal, call);
+    using _link = cancelWith(options.signal, call);
     try {
       for await (const bytes of call) yield fromBinary(method.output, bytes as Buffer);
     } finally {
@@ -89,7 +93,10 @@ function toCallOptions({ timeoutMs }: Options): CallOptions {
   return timeoutMs === undefined ? {} : { deadline: Date.now() + timeoutMs };
 }
 
-function cancelWith(signal: AbortSignal | undefined, call: { cancel(): void }): void {
-  if (signal?.aborted) call.cancel();
-  signal?.addEventListener('abort', () => call.cancel(), { once: true });
+/** Cancels the call when the signal is aborted, until it is disposed of. */
+function cancelWith(signal: AbortSignal | undefined, call: { cancel(): void }): Disposable {
+  const cancel = () => call.cancel();
+  if (signal?.aborted) cancel();
+  signal?.addEventListener('abort', cancel, { once: true });
+  return { [Symbol.dispose]: () => signal?.removeEventListener('abort', cancel) };
 }

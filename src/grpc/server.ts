@@ -66,10 +66,11 @@ export async function startServer(services: Served[], options: ServerOptions): P
     async [Symbol.asyncDispose]() {
       health.serving = false;
       draining.abort();
-      // A peer that does not read never ends its stream, and `tryShutdown` waits for every stream: so both get a timer.
       await within(options.graceMs, transport.admission.idle());
-      await within(FLUSH_MS, new Promise<void>(resolve => server.tryShutdown(() => resolve())));
-      server.forceShutdown();
+      // Whoever has not taken its last answer by then never will: `tryShutdown` alone would wait for it for ever, and `forceShutdown` does
+      // not find the connections when channelz is off.
+      server.drain(options.address.replace(/\d+$/, String(port)), FLUSH_MS);
+      await new Promise<void>(resolve => server.tryShutdown(() => resolve()));
     },
   };
 }

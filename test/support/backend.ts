@@ -38,7 +38,10 @@ const testSettings = {
 export async function startBackend({
   replicas = 1,
   settings = {},
-}: { replicas?: number; settings?: Record<string, string> } = {}): Promise<Backend> {
+}: {
+  replicas?: number;
+  settings?: Record<string, string>;
+} = {}): Promise<Backend> {
   await using starting = new AsyncDisposableStack();
   const database = starting.use(await createDatabase());
   const started: Replica[] = [];
@@ -66,7 +69,10 @@ export async function startReplica(
 
 /** A channel with a connection of its own; close it. */
 export function connect(address: string): Client {
-  return new Client(address, credentials.createInsecure(), { 'grpc.use_local_subchannel_pool': 1, 'grpc.max_receive_message_length': -1 });
+  return new Client(address, credentials.createInsecure(), {
+    'grpc.use_local_subchannel_pool': 1,
+    'grpc.max_receive_message_length': -1,
+  });
 }
 
 export function clients(channel: Client) {

@@ -24,7 +24,9 @@ export async function createDatabase(): Promise<Database> {
     async [Symbol.asyncDispose]() {
       // Whoever used the database must be gone by now: a connection that is left is a leak of the service.
       await eventually(async () => {
-        const left = await run(serverUrl(), 'select application_name, query from pg_stat_activity where datname = $1', [name]);
+        const left = await run(serverUrl(), 'select application_name, query from pg_stat_activity where datname = $1', [
+          name,
+        ]);
         assert.deepEqual(left, []);
       });
       await administer(`drop database ${name} with (force)`);

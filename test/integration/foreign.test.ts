@@ -1,0 +1,324 @@
+import { strict as assert } from 'node:assert';
+import { spawn, spawnSync } from 'node:child_process';
+import { randomInt } from 'node:crypto';
+import { once } from 'node:events';
+import { join } from 'node:path';
+import {
+  type DescMessage,
+  type DescMethod,
+  type DescService,
+  fromBinary,
+  fromJson,
+  type JsonValue,
+  type Message,
+  type MessageShape,
+} from '@bufbuild/protobuf';
+import { status } from '@grpc/grpc-js';
+import {
+  ControllerService,
+  Execution,
+  Operation,
+  Purpose,
+  Status,
+  Type,
+} from '../../src/gen/backup/v1/controller_pb.ts';
+import { CourseService } from '../../src/gen/backup/v1/course_pb.ts';
+import { LogLevel, LogService, TailEnd_Reason } from '../../src/gen/backup/v1/log_pb.ts';
+import { BadRequestSchema, ErrorInfoSchema } from '../../src/gen/google/rpc/error_details_pb.ts';
+import { ServerReflection } from '../../src/gen/grpc/reflection/v1/reflection_pb.ts';
+import { ServerReflection as ServerReflectionAlpha } from '../../src/gen/grpc/reflection/v1alpha/reflection_pb.ts';
+import { Health, HealthCheckResponse_ServingStatus as Serving } from '../../src/gen/health/v1/health_pb.ts';
+import { methodName } from '../../src/grpc/definition.ts';
+import { type Backend, startBackend, startReplica } from '../support/backend.ts';
+import { eventually } from '../support/eventually.ts';
+
+const root = join(import.meta.dirname, '../..');
+
+for (const reflection of ['grpc-v1', 'grpc-v1alpha']) {
+  describe(`buf curl by reflection ${reflection}`, () => {
+    let backend: Backend;
+
+    before(async () => {
+      backend = await startBackend();
+    });
+    after(() => backend[Symbol.asyncDispose]());
+
+    const curl = (url: string, ...flags: string[]) => run(bufCurl(reflection, url, ...flags));
+
+    it('lists every method', async () => {
+      const services = [ControllerService, CourseService, LogService, Health, ServerReflection, ServerReflectionAlpha];
+      const { stdout } = await curl(`http://${backend.address}`, '--list-methods');
+      assert.deepEqual(stdout.trim().split('\n'), methodNames(...services));
+    });
+
+    for (const { method, request, check } of examples()) {
+      it(`calls ${methodName(method)}`, async () => {
+        const given = await prepare(backend);
+        const { code, stdout, stderr } = await curl(urlOf(backend, method), '-d', JSON.stringify(request(given)));
+        assert.equal(code, 0, stderr);
+        check(answers(method, stdout), given);
+      });
+    }
+
+    it(`calls ${methodName(Health.method.watch)} until the service shuts down`, async () => {
+      await using replica = await startReplica(backend.database.url);
+      const watch = new Run(bufCurl(reflection, urlOf(replica, Health.method.watch)));
+      await eventually(() => assert.match(watch.stdout, /"SERVING"/));
+      await replica[Symbol.asyncDispose]();
+      const { code, stdout, stderr } = await watch.ended;
+      assert.equal(code, 0, stderr);
+      assert.equal(answers(Health.method.watch, stdout).at(-1)?.status, Serving.NOT_SERVING);
+    });
+
+    it('has an example of every method', () => {
+      const called = [...examples().map(({ method }) => methodName(method)), methodName(Health.method.watch)];
+      assert.deepEqual(called.toSorted(), methodNames(ControllerService, CourseService, LogService, Health));
+    });
+
+    it('shows an error with its details', async () => {
+      const { code, stderr } = await curl(urlOf(backend, LogService.method.listLogs), '-d', '{"backupId": "X"}');
+      assert.equal(code, status.INVALID_ARGUMENT * 8);
+      const error = JSON.parse(stderr);
+      assert.equal(error.code, 'invalid_argument');
+      const detail = <D extends DescMessage>(schema: D) => {
+        const { value } = error.details.find(({ type }: { type: string }) => type === schema.typeName);
+        return fromBinary(schema, Buffer.from(value, 'base64'));
+      };
+      assert.equal(detail(ErrorInfoSchema).reason, 'INVALID_FIELD');
+      assert.equal(detail(BadRequestSchema).fieldViolations[0]?.field, 'backup_id');
+    });
+  });
+}
+
+const python = '/usr/bin/python3';
+
+if (spawnSync(python, ['-c', 'import grpc, google.protobuf']).status === 0) {
+  describe('examples/python/tail.py', () => {
+    it('tails a log until its backup has finished, without generated code', async () => {
+      await using backend = await startBackend();
+      const { code, stdout, stderr } = await run([python, join(root, 'examples/python/tail.py'), backend.address]);
+      assert.equal(code, 0, stderr);
+      const lines = stdout
+        .trim()
+        .split('\n')
+        .map(line => line.trim());
+      assert.match(lines[0]!, /^backup [0-9a-f]{32}$/);
+      assert.deepEqual(
+        lines.filter(line => /^\d/.test(line)),
+        [
+          '1 LOG_LEVEL_INFO the plan has 3 tasks',
+          '2 LOG_LEVEL_INFO the settings have their defaults',
+          '3 LOG_LEVEL_INFO ready to run',
+          '4 LOG_LEVEL_INFO writing the archive',
+          '5 LOG_LEVEL_INFO the archive is written',
+        ],
+      );
+      assert.deepEqual(lines.slice(-2), ['STATUS_FINISHED_OK', 'REASON_SEALED']);
+    });
+  });
+} else {
+  console.error(
+    `\n*** ${python} has no grpcio: examples/python/tail.py IS NOT TESTED (apt-get install python3-grpcio) ***\n`,
+  );
+}
+
+/** A controller with one log entry, and a course. */
+type Given = { backupId: string; courseId: string };
+
+type Example = { method: DescMethod; request(given: Given): JsonValue; check(answers: Message[], given: Given): void };
+
+/** A request in JSON, and what its answers should be. */
+function example<M extends DescMethod>(
+  method: M,
+  request: (given: Given) => JsonValue,
+  check: (answers: MessageShape<M['output']>[], given: Given) => void,
+): Example {
+  return { method, request, check };
+}
+
+function examples(): Example[] {
+  const { method: controllers } = ControllerService;
+  const { method: courses } = CourseService;
+  const { method: logs } = LogService;
+  return [
+    example(
+      controllers.createController,
+      () => ({ operation: 'OPERATION_RESTORE', itemId: '9007199254740993', purpose: 'PURPOSE_ASYNC', payload: 'AQID' }),
+      ([answer]) => {
+        assert.equal(answer?.controller?.itemId, 9007199254740993n);
+        assert.equal(answer.controller.execution, Execution.DELAYED);
+        assert.equal(answer.controller.checksum, '5289df737df57326fcdd22597afb1fac');
+      },
+    ),
+    example(
+      controllers.getController,
+      ({ backupId }) => ({ backupId, view: 'CONTROLLER_VIEW_FULL' }),
+      ([answer], { backupId }) => {
+        assert.equal(answer?.controller?.backupId, backupId);
+        assert.deepEqual([...answer.controller.payload], [1, 2, 3]);
+      },
+    ),
+    example(
+      controllers.batchGetControllers,
+      ({ backupId }) => ({ backupIds: [backupId, 'f'.repeat(32)] }),
+      ([answer], { backupId }) => {
+        assert.deepEqual(
+          answer?.controllers.map(controller => controller.backupId),
+          [backupId],
+        );
+        assert.deepEqual(answer.missingBackupIds, ['f'.repeat(32)]);
+      },
+    ),
+    example(
+      controllers.listControllers,
+      () => ({ filter: { statuses: ['STATUS_CREATED'] }, pageSize: 1 }),
+      ([answer], { backupId }) => {
+        assert.equal(answer?.controllers[0]?.backupId, backupId);
+      },
+    ),
+    example(
+      controllers.updateController,
+      ({ backupId }) => ({ backupId, controller: { progress: 0.25 }, updateMask: 'progress' }),
+      ([answer]) => assert.equal(answer?.controller?.progress, 0.25),
+    ),
+    example(
+      controllers.transitionController,
+      ({ backupId }) => ({ backupId, from: 'STATUS_CREATED', to: 'STATUS_PLANNED' }),
+      ([answer]) => assert.equal(answer?.controller?.status, Status.PLANNED),
+    ),
+    example(
+      controllers.deleteController,
+      ({ backupId }) => ({ backupId }),
+      ([answer]) => assert.equal(answer?.deletedLogEntries, 1n),
+    ),
+    example(
+      courses.getCourse,
+      ({ courseId }) => ({ courseId }),
+      ([answer], { courseId }) => assert.equal(answer?.course?.courseId, BigInt(courseId)),
+    ),
+    example(
+      courses.listCourses,
+      () => ({ filter: { neverRun: true }, pageSize: 1000 }),
+      ([answer], { courseId }) => assert.ok(answer?.courses.some(course => course.courseId === BigInt(courseId))),
+    ),
+    example(
+      courses.upsertCourses,
+      ({ courseId }) => ({ courses: [{ courseId, nextStartTime: '2030-01-01T00:00:00Z' }] }),
+      ([answer]) => {
+        assert.equal(answer?.courses[0]?.nextStartTime?.seconds, 1893456000n);
+        assert.equal(answer.created, 0);
+      },
+    ),
+    example(
+      courses.deleteCourse,
+      ({ courseId }) => ({ courseId }),
+      answers => assert.equal(answers.length, 1),
+    ),
+    example(
+      logs.appendLogs,
+      ({ backupId }) => ({ backupId, entries: [{ level: 'LOG_LEVEL_ERROR', message: 'größer' }] }),
+      ([answer]) => assert.equal(answer?.lastId, 2n),
+    ),
+    example(
+      logs.listLogs,
+      ({ backupId }) => ({ backupId, maxLevel: 'LOG_LEVEL_INFO' }),
+      ([answer]) => {
+        assert.equal(answer?.entries[0]?.message, 'hello');
+        assert.equal(answer.entries[0].level, LogLevel.INFO);
+      },
+    ),
+    example(
+      logs.tailLogs,
+      ({ backupId }) => ({ backupIds: [backupId], afterId: '0' }),
+      answers => {
+        const entries = answers.flatMap(({ event }) => (event.case === 'entries' ? event.value.entries : []));
+        assert.deepEqual(
+          entries.map(({ id, message }) => [id, message]),
+          [[1n, 'hello']],
+        );
+        const last = answers.at(-1)?.event;
+        assert.ok(last?.case === 'end');
+        assert.equal(last.value.reason, TailEnd_Reason.NOT_FOLLOWING);
+      },
+    ),
+    example(
+      Health.method.check,
+      () => ({ service: 'backup.v1.LogService' }),
+      ([answer]) => assert.equal(answer?.status, Serving.SERVING),
+    ),
+    example(
+      Health.method.list,
+      () => ({}),
+      ([answer]) => assert.equal(answer?.statuses['']?.status, Serving.SERVING),
+    ),
+  ];
+}
+
+/** A new controller with one log entry, and a new course. */
+async function prepare({ controllers, courses, logs }: Backend): Promise<Given> {
+  const { controller } = await controllers.createController({
+    operation: Operation.BACKUP,
+    type: Type.COURSE,
+    purpose: Purpose.GENERAL,
+    payload: Uint8Array.of(1, 2, 3),
+  });
+  const { backupId } = controller!;
+  await logs.appendLogs({ backupId, entries: [{ level: LogLevel.INFO, message: 'hello' }] });
+  const courseId = randomInt(1, 2 ** 40);
+  await courses.upsertCourses({ courses: [{ courseId: BigInt(courseId) }] });
+  return { backupId, courseId: String(courseId) };
+}
+
+function bufCurl(reflection: string, url: string, ...flags: string[]): string[] {
+  const buf = join(root, 'node_modules/.bin/buf');
+  return [
+    buf,
+    'curl',
+    '--http2-prior-knowledge',
+    '--protocol',
+    'grpc',
+    '--timeout',
+    '15s',
+    '--reflect-protocol',
+    reflection,
+    ...flags,
+    url,
+  ];
+}
+
+function urlOf({ address }: { address: string }, method: DescMethod): string {
+  return `http://${address}/${methodName(method)}`;
+}
+
+function methodNames(...services: DescService[]): string[] {
+  return services.flatMap(service => service.methods.map(methodName)).toSorted();
+}
+
+/** `buf curl` prints one object after the other. */
+function answers<M extends DescMethod>(method: M, stdout: string): MessageShape<M['output']>[] {
+  return stdout.split(/^(?=\{)/m).map(json => fromJson(method.output, JSON.parse(json)) as MessageShape<M['output']>);
+}
+
+type Ended = { code: number; stdout: string; stderr: string };
+
+function run(command: string[]): Promise<Ended> {
+  return new Run(command).ended;
+}
+
+/** A process and what it has printed so far. */
+class Run {
+  stdout = '';
+  stderr = '';
+  readonly ended: Promise<Ended>;
+
+  constructor([command, ...args]: string[]) {
+    const child = spawn(command!, args, { stdio: ['ignore', 'pipe', 'pipe'], timeout: 15_000 });
+    child.stdout.setEncoding('utf8').on('data', text => {
+      this.stdout += text;
+    });
+    child.stderr.setEncoding('utf8').on('data', text => {
+      this.stderr += text;
+    });
+    this.ended = once(child, 'close').then(([code]) => ({ code, stdout: this.stdout, stderr: this.stderr }));
+  }
+}

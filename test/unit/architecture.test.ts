@@ -1,0 +1,135 @@
+import assert from 'node:assert/strict';
+import { globSync, readFileSync } from 'node:fs';
+import { dirname, posix } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+const root = fileURLToPath(new URL('../..', import.meta.url));
+
+type Rule = { they: string; files: RegExp; never: RegExp; but?: RegExp };
+
+// Who may know whom. `never` and `but` are tried on what a file imports: a path below the root, or the name of a package.
+const rules: Rule[] = [
+  {
+    they: 'transport, doorbell and latch know nothing of backups',
+    files: /^src\/(grpc\/|db\/doorbell|latch)/,
+    never: /^src\//,
+    but: /^src\/(grpc\/|latch|errors|gen\/(google|grpc|health)\/)/,
+  },
+  {
+    they: 'the database knows of the rooms no more than their entities',
+    files: /^src\/db\//,
+    never: /^src\/(controller|course|log)\//,
+    but: /entity\.ts$/,
+  },
+  { they: 'logs know neither controllers nor courses', files: /^src\/log\//, never: /^src\/(controller|course)\// },
+  { they: 'controllers know no courses', files: /^src\/controller\//, never: /^src\/course\// },
+  {
+    they: 'of logs, controllers know the head only',
+    files: /^src\/controller\//,
+    never: /^src\/log\//,
+    but: /^src\/log\/head\.ts$/,
+  },
+  {
+    they: 'entities and the life cycle know neither protocol nor transport',
+    files: /\/(entity|lifecycle)\.ts$/,
+    never: /^(src\/(gen|grpc)\/|@grpc\/|@bufbuild\/)/,
+  },
+  {
+    they: 'generated code of backups is seen by services and the composition root only',
+    files: /^src\/(?!.*\/service\.ts$|app\.ts$|errors\.ts$)/,
+    never: /^src\/gen\/backup\//,
+  },
+  {
+    they: 'errors see no more of backups than their reasons',
+    files: /^src\/errors\.ts$/,
+    never: /^src\//,
+    but: /^src\/gen\/(backup\/v1\/error_pb|google\/)/,
+  },
+  { they: 'only the process knows the application', files: /^src\/(?!main\.ts$)/, never: /^src\/(app|main)\.ts$/ },
+  {
+    they: 'only the composition root knows settings',
+    files: /^src\/(?!main\.ts$|app\.ts$)/,
+    never: /^src\/config\.ts$/,
+  },
+  { they: 'the service knows no tests and no tools', files: /^src\//, never: /^(test|bench|examples|tools)\// },
+];
+
+const sources = globSync('src/**/*.ts', { cwd: root }).filter(path => !path.startsWith('src/gen/'));
+const everything = globSync('{src,test,bench,examples,tools}/**/*.ts', { cwd: root });
+
+describe('The architecture', () => {
+  it('has sources to look at', () => {
+    assert.ok(sources.includes('src/controller/service.ts') && sources.includes('src/main.ts'));
+    assert.ok(importsOf('src/controller/service.ts').includes('src/log/head.ts'));
+    assert.ok(importsOf('src/controller/entity.ts').includes('@mikro-orm/core'));
+  });
+
+  for (const { they, files, never, but } of rules) {
+    it(they, () => {
+      const judged = sources.filter(path => files.test(path));
+      assert.ok(judged.length > 0, 'the rule is about no file');
+      const violations = judged.flatMap(path =>
+        importsOf(path)
+          .filter(imported => never.test(imported) && !but?.test(imported))
+          .map(imported => `${path} imports ${imported}`),
+      );
+      assert.deepEqual(violations, []);
+    });
+  }
+
+  it('has no file that imports itself by way of others', () => {
+    const cycles = sources.filter(path => reachable(path).has(path));
+    assert.deepEqual(cycles, []);
+  });
+
+  it('reads the environment in main only; what starts programs may hand it on', () => {
+    const readers = sources.filter(path => /process\.env\b/.test(textOf(path).replaceAll('...process.env', '')));
+    assert.deepEqual(readers, ['src/main.ts']);
+    const handsOn = sources.filter(path => textOf(path).includes('...process.env'));
+    assert.deepEqual(handsOn, ['src/db/embedded.ts']);
+  });
+
+  it('has no default exports and no barrels', () => {
+    assert.deepEqual(
+      everything.filter(path => /^export default|^export \{[^}]*\bdefault\b/m.test(textOf(path))),
+      [],
+    );
+    assert.deepEqual(
+      everything.filter(path => path.endsWith('/index.ts') || /^export \* from/m.test(textOf(path))),
+      [],
+    );
+  });
+
+  it('has no folder for odds and ends', () => {
+    const vague = /(^|\/)(utils?|helpers?|common|shared|types|interfaces|dtos?|repositor(y|ies)|constants)(\/|\.ts$)/i;
+    assert.deepEqual(
+      everything.filter(path => vague.test(path)),
+      [],
+    );
+  });
+});
+
+/** What a file imports, types included: paths below the root, and names of packages. */
+function importsOf(path: string): string[] {
+  const specifiers = textOf(path).matchAll(/(?:\bfrom |^import |\bimport\()'([^']+)'/gm);
+  return [...specifiers].map(([, specifier]) =>
+    specifier!.startsWith('.') ? posix.join(dirname(path), specifier!) : specifier!,
+  );
+}
+
+function reachable(from: string): Set<string> {
+  const seen = new Set<string>();
+  const visit = (path: string) => {
+    for (const imported of importsOf(path)) {
+      if (!imported.startsWith('src/') || imported.startsWith('src/gen/') || seen.has(imported)) continue;
+      seen.add(imported);
+      visit(imported);
+    }
+  };
+  visit(from);
+  return seen;
+}
+
+function textOf(path: string): string {
+  return readFileSync(posix.join(root, path), 'utf8');
+}

@@ -1,0 +1,127 @@
+import assert from 'node:assert/strict';
+import { ConfigError, describeSettings, loadConfig, settings } from '../../src/config.ts';
+
+type Name = keyof typeof settings.shape;
+
+const milliseconds = { good: { '1ms': 1, '2s': 2000, '3m': 180_000, '596h': 2_145_600_000 } };
+const notDurations = ['', '5', 's', '0ms', '-1s', '1.5s', '1 s', '1d', '597h', '2147483648ms', '1s\n'];
+const notNumbers = ['', 'x', '-1', '1.5', '1e3', ' 5', '0x10'];
+
+// Every setting: its default, what it accepts and what that becomes, and what it refuses.
+const table: Record<Name, { unset: unknown; good: Record<string, unknown>; bad: string[] }> = {
+  DATABASE_URL: {
+    unset: undefined,
+    good: { 'postgresql://a:b@c:5/d': 'postgresql://a:b@c:5/d', 'postgres://c/d': 'postgres://c/d' },
+    bad: ['', 'c:5/d', 'mysql://c/d', 'http://postgresql'],
+  },
+  DATA_DIR: { unset: '.data/postgres', good: { '/var/lib/backup': '/var/lib/backup' }, bad: [''] },
+  LISTEN: {
+    unset: '127.0.0.1:50051',
+    good: { '0.0.0.0:0': '0.0.0.0:0', '[::]:50051': '[::]:50051' },
+    bad: ['', 'localhost', ':50051', 'localhost:', 'localhost:http'],
+  },
+  DATABASE_POOL_SIZE: { unset: 20, good: { 2: 2, 1000: 1000 }, bad: [...notNumbers, '1', '1001'] },
+  DATABASE_CONNECT_TIMEOUT: { unset: 3000, ...milliseconds, bad: notDurations },
+  CALL_TIMEOUT: { unset: 30_000, ...milliseconds, bad: notDurations },
+  WRITE_TIMEOUT: { unset: 60_000, ...milliseconds, bad: notDurations },
+  SHUTDOWN_GRACE: { unset: 10_000, ...milliseconds, bad: notDurations },
+  KEEPALIVE_TIME: { unset: 30_000, ...milliseconds, bad: notDurations },
+  KEEPALIVE_TIMEOUT: { unset: 10_000, ...milliseconds, bad: notDurations },
+  MAX_CONNECTION_AGE: { unset: 3_600_000, ...milliseconds, bad: notDurations },
+  MAX_CONNECTION_AGE_GRACE: { unset: 3_600_000, ...milliseconds, bad: notDurations },
+  MAX_MESSAGE_BYTES: {
+    unset: 4_194_304,
+    good: { 65536: 65_536, 1073741824: 1_073_741_824 },
+    bad: [...notNumbers, '65535', '1073741825'],
+  },
+  MAX_CALLS_PER_CONNECTION: { unset: 2000, good: { 1: 1, 1000000: 1_000_000 }, bad: [...notNumbers, '0', '1000001'] },
+  MAX_STREAMS_PER_CONNECTION: { unset: 1000, good: { 1: 1, 1000000: 1_000_000 }, bad: [...notNumbers, '0', '1000001'] },
+  MAX_STREAMS: { unset: 5000, good: { 1: 1, 1000000: 1_000_000 }, bad: [...notNumbers, '0', '1000001'] },
+  DEFAULT_PAGE_SIZE: { unset: 100, good: { 1: 1, 1000: 1000 }, bad: [...notNumbers, '0', '1001'] },
+  LOG_KEEP_LEVEL: {
+    unset: 50,
+    good: { none: 10, error: 20, warning: 30, info: 40, debug: 50 },
+    bad: ['', 'DEBUG', '30', 'warn', 'toString'],
+  },
+  LOG_MAX_MESSAGE_BYTES: { unset: 1_048_576, good: { 1: 1, 3145728: 3_145_728 }, bad: [...notNumbers, '0', '3145729'] },
+  TAIL_HEARTBEAT: { unset: 10_000, ...milliseconds, bad: notDurations },
+  TAIL_POLL: { unset: 5000, ...milliseconds, bad: notDurations },
+  TAIL_MAX_AGE: { unset: 1_800_000, ...milliseconds, bad: notDurations },
+  TAIL_OUTAGE: { unset: 30_000, ...milliseconds, bad: notDurations },
+  NOTIFY: { unset: 'on', good: { on: 'on', off: 'off' }, bad: ['', 'ON', 'true', '1'] },
+  NOTIFY_HEARTBEAT: { unset: 10_000, ...milliseconds, bad: notDurations },
+  HEALTH_INTERVAL: { unset: 1000, ...milliseconds, bad: notDurations },
+  SERVICE_LOG: {
+    unset: 'info',
+    good: { trace: 'trace', silent: 'silent' },
+    bad: ['', 'INFO', 'verbose'],
+  },
+};
+
+const rows = Object.entries(table) as [Name, (typeof table)[Name]][];
+
+describe('loadConfig', () => {
+  it('gives every setting its default', () => {
+    const defaults = rows.filter(([, { unset }]) => unset !== undefined).map(([name, { unset }]) => [name, unset]);
+    assert.deepEqual(loadConfig({}), Object.fromEntries(defaults));
+  });
+
+  it('is not disturbed by other variables', () => {
+    assert.deepEqual(loadConfig({ PATH: '/bin', LISTENING: 'x' }), loadConfig({}));
+  });
+
+  for (const [name, { good, bad }] of rows) {
+    it(`accepts what ${name} may be and refuses what it may not`, () => {
+      for (const [text, value] of Object.entries(good)) assert.equal(loadConfig({ [name]: text })[name], value);
+      for (const text of bad) assert.deepEqual(problems({ [name]: text }), [name], `${name}=${text}`);
+    });
+  }
+
+  it('reports every bad setting at once, with its value', () => {
+    const env = Object.fromEntries(rows.map(([name, { bad }]) => [name, bad.at(-1)!]));
+    assert.deepEqual(problems(env).sort(), Object.keys(table).sort());
+    assert.throws(() => loadConfig({ NOTIFY: 'maybe', TAIL_POLL: 'often' }), /TAIL_POLL=often: .*\n.*NOTIFY=maybe: /);
+  });
+
+  it('does not repeat the password of a database', () => {
+    assert.throws(
+      () => loadConfig({ DATABASE_URL: 'mysql://user:hunter2@host/db' }),
+      (error: Error) => !error.message.includes('hunter2'),
+    );
+  });
+});
+
+describe('describeSettings', () => {
+  it('has a line for every setting, with its default and what it is', () => {
+    const lines = new Map(
+      describeSettings()
+        .split('\n')
+        .map(line => [line.trim().split(' ')[0], line]),
+    );
+    assert.deepEqual([...lines.keys()], Object.keys(settings.shape));
+    for (const [name, { unset }] of rows) {
+      const { description } = settings.shape[name];
+      assert.ok(description && lines.get(name)!.endsWith(description), `${name} is not described`);
+      if (typeof unset === 'string') assert.match(lines.get(name)!, new RegExp(`^ +${name} +${unset} `));
+    }
+  });
+
+  it('shows defaults as they would be set', () => {
+    const shown = describeSettings()
+      .split('\n')
+      .map(line => line.trim().split(/ {2,}/).slice(0, 2));
+    const env = Object.fromEntries(shown.filter(([name]) => name !== 'DATABASE_URL'));
+    assert.deepEqual(loadConfig(env), loadConfig({}));
+  });
+});
+
+/** The settings that are reported as wrong, each once. */
+function problems(env: Record<string, string>): string[] {
+  try {
+    loadConfig(env);
+    return [];
+  } catch (error) {
+    assert.ok(error instanceof ConfigError, String(error));
+    return [...new Set([...error.message.matchAll(/^ {2}([A-Z_]+)=/gm)].map(match => match[1]!))];
+  }
+}

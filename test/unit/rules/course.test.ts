@@ -1,0 +1,101 @@
+import {
+  CourseFilterSchema,
+  CourseStatus,
+  CourseUpsertSchema,
+  DeleteCourseRequestSchema,
+  file_backup_v1_course,
+  GetCourseRequestSchema,
+  ListCoursesRequestSchema,
+  UpsertCoursesRequestSchema,
+} from '../../../src/gen/backup/v1/course_pb.ts';
+import {
+  badNanos,
+  describeRules,
+  etag,
+  int64From,
+  pageSize,
+  pageToken,
+  refuses,
+  table,
+  time,
+} from '../../support/rules.ts';
+
+const courses = (...ids: number[]) => ids.map(id => ({ courseId: BigInt(id) }));
+const upTo = (most: number) => [...Array(most).keys()].map(n => n + 1);
+const TEN_YEARS = 315_360_000n;
+
+describeRules(file_backup_v1_course, [
+  table(GetCourseRequestSchema, { courseId: 1n }, { courseId: int64From('course_id', 1n) }),
+  table(
+    CourseFilterSchema,
+    {},
+    {
+      statuses: {
+        accepts: [[], upTo(7), Array(7).fill(CourseStatus.ERROR)],
+        refuses: {
+          statuses: [Array(8).fill(CourseStatus.ERROR)],
+          'statuses[1]': [0, 8, -1, 2 ** 31 - 1].map(bad => [CourseStatus.OK, bad]),
+        },
+      },
+      overdueBy: {
+        accepts: [{ seconds: 0n }, { seconds: 0n, nanos: 999_999_999 }, { seconds: TEN_YEARS }],
+        refuses: {
+          overdue_by: [
+            { seconds: -1n },
+            { seconds: 0n, nanos: -1 },
+            { seconds: TEN_YEARS, nanos: 1 },
+            { seconds: TEN_YEARS + 1n },
+            { seconds: 2n ** 63n - 1n },
+            { seconds: -(2n ** 63n) },
+            ...badNanos(5n), // a duration's nanoseconds have the sign of its seconds
+          ],
+        },
+      },
+      failingSince: {
+        accepts: [{ seconds: 0n }, { seconds: 253_402_300_799n, nanos: 999_999_999 }],
+        refuses: { failing_since: [{ seconds: -(2n ** 63n) }, { seconds: 2n ** 63n - 1n }, ...badNanos(5n)] },
+      },
+    },
+  ),
+  table(
+    ListCoursesRequestSchema,
+    {},
+    {
+      order: { accepts: [0, 1, 2, 3], refuses: { order: [4, -1] } },
+      pageSize,
+      pageToken,
+    },
+  ),
+  table(
+    CourseUpsertSchema,
+    { courseId: 1n },
+    {
+      courseId: int64From('course_id', 1n),
+      nextStartTime: time('next_start_time', 1n),
+      etag,
+    },
+  ),
+  table(
+    UpsertCoursesRequestSchema,
+    { courses: courses(1) },
+    {
+      courses: {
+        accepts: [courses(1), courses(2, 1), courses(...upTo(1000))],
+        refuses: {
+          courses: [[], courses(...upTo(1001)), courses(1, 2, 1), [...courses(...upTo(999)), ...courses(500)]],
+        },
+      },
+    },
+  ),
+  table(DeleteCourseRequestSchema, { courseId: 1n }, { courseId: int64From('course_id', 1n), etag }),
+]);
+
+describe('The rules of courses in requests', () => {
+  it('name the whole path', () => {
+    const upsert = (course: object) => ({ courses: [{ courseId: 1n }, { courseId: 2n, ...course }] });
+    refuses(UpsertCoursesRequestSchema, upsert({ courseId: 0n }), 'courses[1].course_id');
+    refuses(UpsertCoursesRequestSchema, upsert({ nextStartTime: { seconds: 0n } }), 'courses[1].next_start_time');
+    refuses(UpsertCoursesRequestSchema, upsert({ nextStartTime: badNanos(5n)[0]! }), 'courses[1].next_start_time');
+    refuses(ListCoursesRequestSchema, { filter: { overdueBy: { seconds: -1n } } }, 'filter.overdue_by');
+  });
+});

@@ -1,0 +1,132 @@
+import {
+  AppendLogsRequestSchema,
+  file_backup_v1_log,
+  ListLogsRequestSchema,
+  LogLevel,
+  NewLogEntrySchema,
+  TailLogsRequestSchema,
+} from '../../../src/gen/backup/v1/log_pb.ts';
+import {
+  backupId,
+  badHex,
+  badNanos,
+  describeRules,
+  hex,
+  pageSize,
+  pageToken,
+  refuses,
+  table,
+  time,
+} from '../../support/rules.ts';
+
+const upTo = (most: number) => [...Array(most).keys()].map(n => n + 1);
+const lines = (count: number) => Array(count).fill({ level: LogLevel.INFO });
+const NO_LEVEL = [10, 15, 60, -20, 2 ** 31 - 1];
+const maxLevel = { accepts: [0, 20, 30, 40, 50], refuses: { max_level: NO_LEVEL } };
+const UUID = '01234567-89ab-4def-8123-456789abcdef';
+
+describeRules(file_backup_v1_log, [
+  table(
+    NewLogEntrySchema,
+    { level: LogLevel.INFO },
+    {
+      level: { accepts: [20, 30, 40, 50], refuses: { level: [0, ...NO_LEVEL] } },
+      message: {
+        accepts: ['', '\u0001\n\t', 'ä😀', 'x'.repeat(1_048_576)],
+        refuses: { message: ['\0', 'a\0', '\0a', `${'x'.repeat(100_000)}\0`] },
+      },
+      createTime: time('create_time', 0n),
+    },
+  ),
+  table(
+    AppendLogsRequestSchema,
+    { backupId: hex(1), entries: lines(1) },
+    {
+      backupId,
+      entries: { accepts: [lines(1), lines(1000)], refuses: { entries: [[], lines(1001)] } },
+      requestId: {
+        accepts: ['', UUID, UUID.toUpperCase(), '00000000-0000-0000-0000-000000000000'],
+        refuses: {
+          request_id: [
+            UUID.slice(1),
+            `${UUID}0`,
+            UUID.replaceAll('-', ''),
+            `{${UUID}}`,
+            ` ${UUID}`,
+            `${UUID}\0`,
+            `${UUID}\n`,
+          ],
+        },
+      },
+    },
+  ),
+  table(
+    ListLogsRequestSchema,
+    { backupId: hex(1) },
+    {
+      backupId,
+      maxLevel,
+      text: {
+        accepts: ['', 'x'.repeat(200), '😀'.repeat(200), '%_\\'],
+        refuses: { text: ['x'.repeat(201), '😀'.repeat(201), 'a\0', '\0'] },
+      },
+      order: { accepts: [0, 1, 2], refuses: { order: [3, -1] } },
+      pageSize,
+      pageToken,
+    },
+  ),
+  table(
+    TailLogsRequestSchema,
+    { backupIds: [hex(1)] },
+    {
+      backupIds: {
+        accepts: [[hex(1)], upTo(100).map(hex)],
+        refuses: {
+          backup_ids: [[], upTo(101).map(hex), [hex(1), hex(2), hex(1)]],
+          'backup_ids[0]': badHex(hex(1)).map(bad => [bad]),
+        },
+      },
+      start: {
+        accepts: [
+          { case: 'last', value: 0 },
+          { case: 'last', value: 1_000_000 },
+          { case: 'since', value: { seconds: 0n } },
+          { case: 'since', value: { seconds: 253_402_300_799n, nanos: 999_999_999 } },
+          { case: 'afterId', value: 0n },
+          { case: 'afterId', value: 2n ** 63n - 1n },
+          { case: 'resumeToken', value: 'x' },
+          { case: 'resumeToken', value: 'x'.repeat(16_384) },
+        ],
+        refuses: {
+          last: [-1, 1_000_001, 2 ** 31 - 1].map(value => ({ case: 'last', value })),
+          since: time('since', 0n).refuses['since']!.map(value => ({ case: 'since', value })),
+          after_id: [-1n, -(2n ** 63n)].map(value => ({ case: 'afterId', value })),
+          resume_token: ['', 'x'.repeat(16_385), 'ä'.repeat(8193)].map(value => ({ case: 'resumeToken', value })),
+        },
+      },
+      maxLevel,
+      whole: {
+        accepts: [{ backupIds: [hex(1)], start: { case: 'afterId', value: 1n } }],
+        refuses: { after_id: [{ backupIds: [hex(1), hex(2)], start: { case: 'afterId', value: 1n } }] },
+      },
+    },
+  ),
+]);
+
+describe('The rules of log entries in requests', () => {
+  it('name the whole path', () => {
+    const append = (entry: object) => ({
+      backupId: hex(1),
+      entries: [...lines(1), { level: LogLevel.INFO, ...entry }],
+    });
+    refuses(AppendLogsRequestSchema, append({ level: 10 }), 'entries[1].level');
+    refuses(AppendLogsRequestSchema, append({ message: 'a\0b' }), 'entries[1].message');
+    refuses(AppendLogsRequestSchema, append({ createTime: { seconds: -1n } }), 'entries[1].create_time');
+    refuses(AppendLogsRequestSchema, append({ createTime: badNanos(5n)[0]! }), 'entries[1].create_time');
+    refuses(
+      ListLogsRequestSchema,
+      { backupId: hex(1), window: { start: { seconds: 5n }, end: { seconds: 5n } } },
+      'window',
+    );
+  });
+});

@@ -1,0 +1,201 @@
+import { strict as assert } from 'node:assert';
+import { type ServiceError, status } from '@grpc/grpc-js';
+import { ErrorReason, StatusError } from '../../src/errors.ts';
+import { CourseService } from '../../src/gen/backup/v1/course_pb.ts';
+import { LogService } from '../../src/gen/backup/v1/log_pb.ts';
+import { Health, HealthCheckResponse_ServingStatus as Serving } from '../../src/gen/health/v1/health_pb.ts';
+import type { CallContext } from '../../src/grpc/call.ts';
+import { createClient } from '../../src/grpc/client.ts';
+import { eventually } from '../support/eventually.ts';
+import { refused } from '../support/status.ts';
+import { startToy } from '../support/toy.ts';
+
+const backupIds = ['0123456789abcdef0123456789abcdef'];
+
+/** A handler that answers when it is let go. */
+function gate() {
+  const { promise, resolve } = Promise.withResolvers<void>();
+  let context: CallContext | undefined;
+  return {
+    open: resolve,
+    entered: () => eventually(() => context ?? assert.fail('no call yet')),
+    async wait(_request: unknown, own: CallContext) {
+      context = own;
+      await promise;
+      return {};
+    },
+  };
+}
+
+describe('the transport, for calls that are not streams', () => {
+  it('answers with what the handler returns, and reports the call', async () => {
+    await using toy = await startToy(CourseService, { getCourse: async ({ courseId }) => ({ course: { courseId } }) });
+    const { course } = await toy.client.getCourse(
+      { courseId: 2n ** 63n - 1n },
+      { metadata: { 'x-request-id': 'mine' } },
+    );
+    assert.equal(course!.courseId, 2n ** 63n - 1n);
+    const [report] = toy.reports;
+    assert.deepEqual(
+      [report!.method, report!.code, report!.requestId],
+      ['backup.v1.CourseService/GetCourse', 'OK', 'mine'],
+    );
+    assert.ok(report!.durationMs > 0);
+    assert.equal(toy.reports.length, 1);
+  });
+
+  it('says nothing of an unexpected error but an id, under which the report has it', async () => {
+    const fault = new Error('password=secret');
+    await using toy = await startToy(CourseService, {
+      getCourse: async () => {
+        throw fault;
+      },
+    });
+    const details = await refused(toy.client.getCourse({ courseId: 1n }), { code: 'INTERNAL', reason: 'INTERNAL' });
+    assert.ok(
+      !JSON.stringify(details, (_, value) => (typeof value === 'bigint' ? `${value}` : value)).includes('secret'),
+    );
+    assert.equal(toy.reports[0]!.error, fault);
+    assert.equal(details.request?.requestId, toy.reports[0]!.requestId);
+  });
+
+  it('makes an id of its own when the caller gives none or a strange one', async () => {
+    await using toy = await startToy(CourseService, { getCourse: async () => ({}) });
+    for (const given of ['', 'with space', 'x'.repeat(129)]) {
+      await toy.client.getCourse({ courseId: 1n }, { metadata: given ? { 'x-request-id': given } : {} });
+      assert.match(toy.reports.at(-1)!.requestId, /^[0-9a-f-]{36}$/);
+    }
+  });
+
+  it("tells the handler of a cancel and of the client's deadline", async () => {
+    const gates = [gate(), gate()];
+    let calls = 0;
+    await using toy = await startToy(CourseService, {
+      getCourse: (request, context) => gates[calls++]!.wait(request, context),
+    });
+    const abort = new AbortController();
+    const cancelled = toy.client.getCourse({ courseId: 1n }, { signal: abort.signal });
+    const context = await gates[0]!.entered();
+    abort.abort();
+    await assert.rejects(cancelled, { code: status.CANCELLED });
+    await eventually(() => assert.ok(context.signal.aborted));
+    await assert.rejects(toy.client.getCourse({ courseId: 1n }, { timeoutMs: 50 }), { code: status.DEADLINE_EXCEEDED });
+    await eventually(() =>
+      assert.deepEqual(
+        toy.reports.map(report => report.code),
+        ['CANCELLED', 'DEADLINE_EXCEEDED'],
+      ),
+    );
+    assert.equal(toy.server.admission.calls, 0);
+  });
+
+  it('limits how long a call takes by itself', async () => {
+    const { wait } = gate();
+    await using toy = await startToy(CourseService, { getCourse: wait }, { callTimeoutMs: 50 });
+    await refused(toy.client.getCourse({ courseId: 1n }), { code: 'DEADLINE_EXCEEDED', reason: 'DEADLINE_EXCEEDED' });
+  });
+
+  it('on shutdown lets running calls finish and refuses new ones', async () => {
+    const { open, entered, wait } = gate();
+    await using toy = await startToy(CourseService, { getCourse: wait });
+    const running = toy.client.getCourse({ courseId: 1n });
+    await entered();
+    const closed = toy.server[Symbol.asyncDispose]();
+    await refused(toy.client.getCourse({ courseId: 2n }), { code: 'UNAVAILABLE', reason: 'DRAINING' });
+    open();
+    await running;
+    await closed;
+  });
+
+  it('on shutdown does not wait longer than the grace period', async () => {
+    const { entered, wait } = gate();
+    await using toy = await startToy(CourseService, { getCourse: wait }, { graceMs: 100 });
+    const running = toy.client.getCourse({ courseId: 1n }).catch((error: ServiceError) => error);
+    await entered();
+    const began = performance.now();
+    await toy.server[Symbol.asyncDispose]();
+    assert.ok(performance.now() - began < 1500);
+    assert.ok((await running) instanceof Error);
+  });
+});
+
+describe('the transport, for streams', () => {
+  it('sends the header at once, and the status of an error after what came before it', async () => {
+    await using toy = await startToy(LogService, {
+      async *tailLogs() {
+        yield { event: { case: 'checkpoint', value: {} } };
+        throw new StatusError(ErrorReason.HISTORY_DIVERGED, 'another history');
+      },
+    });
+    const seen: unknown[] = [];
+    const read = async () => {
+      for await (const { event } of toy.client.tailLogs({ backupIds })) seen.push(event.case);
+    };
+    await refused(read(), { code: 'ABORTED', reason: 'HISTORY_DIVERGED' });
+    assert.deepEqual(seen, ['checkpoint']);
+    assert.equal(toy.reports[0]!.sent, 1);
+  });
+
+  it("runs the handler's finally when the client leaves the loop", async () => {
+    let finished = 0;
+    await using toy = await startToy(LogService, {
+      async *tailLogs() {
+        try {
+          for (;;) yield { event: { case: 'checkpoint', value: { resumeToken: 'x'.repeat(1000) } } };
+        } finally {
+          finished++;
+        }
+      },
+    });
+    for await (const _ of toy.client.tailLogs({ backupIds })) break;
+    await eventually(() => assert.equal(finished, 1));
+    await eventually(() => assert.equal(toy.server.admission.streams, 0));
+    assert.equal(toy.reports[0]!.code, 'CANCELLED');
+  });
+
+  it('checks the request before the handler sees it', async () => {
+    await using toy = await startToy(LogService, {
+      // biome-ignore lint/correctness/useYield: it must not come to that
+      async *tailLogs() {
+        assert.fail('reached the handler');
+      },
+    });
+    const read = async () => {
+      for await (const _ of toy.client.tailLogs({ backupIds: ['X'] }));
+    };
+    await refused(read(), { code: 'INVALID_ARGUMENT', reason: 'INVALID_FIELD', field: 'backup_ids[0]' });
+  });
+
+  it('ends a health watch on shutdown, with NOT_SERVING', async () => {
+    await using toy = await startToy(CourseService, {});
+    toy.server.health.serving = true;
+    const health = createClient(Health, toy.channel);
+    const seen: Serving[] = [];
+    const watching = (async () => {
+      for await (const { status } of health.watch({ service: 'backup.v1.CourseService' })) seen.push(status);
+    })();
+    await eventually(() => assert.deepEqual(seen, [Serving.SERVING]));
+    const began = performance.now();
+    await toy.server[Symbol.asyncDispose]();
+    await watching;
+    assert.deepEqual(seen, [Serving.SERVING, Serving.NOT_SERVING]);
+    assert.ok(performance.now() - began < 1500);
+  });
+
+  it('knows the health of each service by name, and no other', async () => {
+    await using toy = await startToy(CourseService, {});
+    const health = createClient(Health, toy.channel);
+    for (const service of ['', 'backup.v1.CourseService']) {
+      assert.equal((await health.check({ service })).status, Serving.NOT_SERVING);
+      toy.server.health.serving = true;
+      assert.equal((await health.check({ service })).status, Serving.SERVING);
+      toy.server.health.serving = false;
+    }
+    await refused(health.check({ service: 'backup.v1.Nothing' }), { code: 'NOT_FOUND', reason: 'SERVICE_UNKNOWN' });
+    assert.deepEqual(Object.keys((await health.list({})).statuses).sort(), ['', 'backup.v1.CourseService']);
+    for await (const { status } of health.watch({ service: 'unknown' })) {
+      assert.equal(status, Serving.SERVICE_UNKNOWN);
+      break;
+    }
+  });
+});
