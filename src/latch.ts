@@ -3,6 +3,10 @@ export class Latch {
   #set = false;
   #wake: (() => void) | undefined;
 
+  get isSet(): boolean {
+    return this.#set;
+  }
+
   set(): void {
     this.#set = true;
     this.#wake?.();

@@ -1,3 +1,4 @@
+import type { Socket } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 import pg from 'pg';
 import { Latch } from '../latch.ts';
@@ -61,7 +62,6 @@ export class Doorbell implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#stop.abort();
-    await this.#client?.end().catch(() => {});
     await this.#running;
   }
 
@@ -102,7 +102,7 @@ export class Doorbell implements AsyncDisposable {
     }
   }
 
-  /** Listens until the connection breaks. */
+  /** Listens until the connection breaks or the doorbell is disposed of. */
   async #listen(connected: () => void): Promise<void> {
     const client = new pg.Client({
       connectionString: this.#options.url,
@@ -110,33 +110,33 @@ export class Doorbell implements AsyncDisposable {
       connectionTimeoutMillis: this.#options.heartbeatMs,
       query_timeout: this.#options.heartbeatMs,
       keepAlive: true,
-    });
-    const broken = Promise.withResolvers<never>();
-    broken.promise.catch(() => {});
-    client.on('error', broken.reject);
-    client.on('end', () => broken.reject(new Error('the connection has ended')));
+    }) as ListeningClient;
+    const { promise: broken, reject: hangUp } = Promise.withResolvers<never>();
+    const unlessBroken = <T>(work: Promise<T>) => Promise.race([work, broken]);
+    const stop = () => hangUp(new Error('disposed of'));
+    this.#stop.signal.addEventListener('abort', stop);
+    client.on('error', hangUp);
+    client.on('end', () => hangUp(new Error('the connection has ended')));
     client.on('notification', ({ payload, processId }) => {
-      if (processId === (client as unknown as { processID: number }).processID) return; // `ring` has woken this replica already
+      if (processId === client.processID) return; // `ring` has woken this replica already
       for (const key of payload?.split(' ') ?? []) this.#wake(key);
     });
     try {
-      await Promise.race([client.connect(), broken.promise]);
-      await client.query(`listen ${CHANNEL}`);
-      if (this.#stop.signal.aborted) return;
+      await unlessBroken(client.connect());
+      await unlessBroken(client.query(`listen ${CHANNEL}`));
       connected();
       this.#client = client;
       this.#wakeAll();
       for (;;) {
         // A half-open connection looks alive for ever: only an answer proves that rings come through.
-        await Promise.race([
-          delay(this.#options.heartbeatMs, undefined, { signal: this.#stop.signal, ref: false }),
-          broken.promise,
-        ]);
-        await client.query('select 1');
+        await unlessBroken(delay(this.#options.heartbeatMs, undefined, { ref: false }));
+        await unlessBroken(client.query('select 1'));
       }
     } finally {
       this.#client = undefined;
-      await client.end().catch(() => {});
+      this.#stop.signal.removeEventListener('abort', stop);
+      // `end` would wait for an answer that a dead connection never gives.
+      client.connection.stream.destroy();
     }
   }
 
@@ -148,6 +148,9 @@ export class Doorbell implements AsyncDisposable {
     for (const latches of this.#latches.values()) for (const latch of latches) latch.set();
   }
 }
+
+// Neither is in the types of pg.
+type ListeningClient = pg.Client & { processID: number; connection: { stream: Socket } };
 
 const CHANNEL = 'backup_doorbell';
 

@@ -77,3 +77,13 @@ export function truthOf(database: Database, backupIds: string[]): Promise<Truth>
   const sql = 'select backupid, id, loglevel, message from backup_logs where backupid = any($1) order by backupid, id';
   return database.query(sql, [backupIds]) as Promise<Truth>;
 }
+
+/** Entries with 200 bytes of text each, by SQL. */
+export async function fill(database: Database, backupId: string, count: number): Promise<void> {
+  await database.query(
+    `with head as (insert into backup_log_heads (backupid, lastid) values ($1, $2))
+     insert into backup_logs (backupid, id, loglevel, message, created_at)
+     select $1, i, 40, rpad(i::text, 200, 'x'), 1 from generate_series(1, $2::bigint) i`,
+    [backupId, count],
+  );
+}

@@ -1,23 +1,16 @@
 import { strict as assert } from 'node:assert';
-import { once } from 'node:events';
-import { type ClientHttp2Session, connect as http2Connect } from 'node:http2';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
-import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
+import { fromBinary } from '@bufbuild/protobuf';
 import { type Client, type ClientReadableStream, Metadata } from '@grpc/grpc-js';
-import {
-  LogService,
-  TailEnd_Reason,
-  TailLogsRequestSchema,
-  TailLogsResponseSchema,
-} from '../../../src/gen/backup/v1/log_pb.ts';
+import { LogService, TailEnd_Reason, TailLogsResponseSchema } from '../../../src/gen/backup/v1/log_pb.ts';
 import { methodDefinition } from '../../../src/grpc/definition.ts';
 import { connect, startBackend } from '../../support/backend.ts';
-import type { Database } from '../../support/database.ts';
 import { eventually } from '../../support/eventually.ts';
 import { History } from '../../support/history.ts';
+import { stall, tailRequest } from '../../support/stalled.ts';
 import { Subscriber } from '../../support/subscriber.ts';
-import { append, newBackupId, truthOf, writeAll } from '../../support/writing.ts';
+import { append, fill, newBackupId, truthOf, writeAll } from '../../support/writing.ts';
 
 describe('TailLogs with subscribers that do not read', () => {
   it('waits for one that stops for a while, loses nothing, and does not keep the others waiting', async () => {
@@ -102,46 +95,11 @@ describe('TailLogs with subscribers that do not read', () => {
   });
 });
 
-/** Entries with 200 bytes of text each, by SQL. */
-async function fill(database: Database, backupId: string, count: number): Promise<void> {
-  await database.query(
-    `with head as (insert into backup_log_heads (backupid, lastid) values ($1, $2))
-     insert into backup_logs (backupid, id, loglevel, message, created_at)
-     select $1, i, 40, rpad(i::text, 200, 'x'), 1 from generate_series(1, $2::bigint) i`,
-    [backupId, count],
-  );
-}
-
 function memory(): number {
   setFlagsFromString('--expose-gc');
   runInNewContext('gc')();
   const { heapUsed, external } = process.memoryUsage();
   return heapUsed + external;
-}
-
-/** A peer that takes nothing at all but what HTTP/2 lets through before the first read: 64 KiB. */
-async function stall(address: string, backupId: string): Promise<ClientHttp2Session> {
-  const session = http2Connect(`http://${address}`);
-  session.on('error', () => {});
-  const stream = session.request({
-    ':method': 'POST',
-    ':path': methodDefinition(LogService.method.tailLogs).path,
-    'content-type': 'application/grpc',
-    te: 'trailers',
-  });
-  stream.on('error', () => {});
-  const message = request(backupId);
-  const prefix = Buffer.alloc(5);
-  prefix.writeUInt32BE(message.length, 1);
-  stream.end(Buffer.concat([prefix, message]));
-  await once(stream, 'response');
-  return session;
-}
-
-function request(backupId: string): Buffer {
-  return Buffer.from(
-    toBinary(TailLogsRequestSchema, create(TailLogsRequestSchema, { backupIds: [backupId], follow: true })),
-  );
 }
 
 /** A client that reads one message and then stands still. Without the first read, grpc-js would read on by itself. */
@@ -153,13 +111,11 @@ class StalledReader implements Disposable {
   constructor(address: string, backupId: string) {
     this.#channel = connect(address);
     const { path, requestSerialize, responseDeserialize } = methodDefinition(LogService.method.tailLogs);
-    const request = create(TailLogsRequestSchema, { backupIds: [backupId], follow: true });
-    const bytes = Buffer.from(toBinary(TailLogsRequestSchema, request));
     this.stream = this.#channel.makeServerStreamRequest(
       path,
       requestSerialize,
       responseDeserialize,
-      bytes,
+      tailRequest(backupId),
       new Metadata(),
     );
     this.stream.on('error', () => {});
