@@ -36,7 +36,7 @@ export async function startApp(config: Config, log: Logger): Promise<App> {
     poolSize: config.DATABASE_POOL_SIZE,
     connectTimeoutMs: config.DATABASE_CONNECT_TIMEOUT,
     statementTimeoutMs: config.CALL_TIMEOUT,
-    warn,
+    log: message => log.debug(message),
   });
   opening.defer(() => orm.close());
   for (const name of await migrate(orm, url)) log.info({ migration: name }, 'migrated');

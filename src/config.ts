@@ -74,9 +74,10 @@ export type Config = z.output<typeof settings>;
 export function loadConfig(env: Record<string, string | undefined>): Config {
   const result = settings.safeParse(env);
   if (result.success) return result.data;
-  const problems = result.error.issues.map(
-    ({ path, message }) => `  ${path.join('.')}=${env[String(path[0])]}: ${message}`,
-  );
+  const problems = result.error.issues.map(({ path: [name], message }) => {
+    const value = name === 'DATABASE_URL' ? '...' : env[String(name)]; // that one holds a password
+    return `  ${String(name)}=${value}: ${message}`;
+  });
   throw new ConfigError(`These settings are wrong:\n${problems.join('\n')}`);
 }
 
@@ -86,18 +87,13 @@ export class ConfigError extends Error {
 
 /** Every setting with its default, for `--help`. */
 export function describeSettings(): string {
-  const rows = Object.entries(settings.shape).map(([name, schema]) => [
-    name,
-    defaultOf(schema),
-    schema.description ?? '',
-  ]);
+  // As they would be set: the output side of a setting is what its text was turned into.
+  const { properties = {} } = z.toJSONSchema(settings, { io: 'input' });
+  const rows = Object.entries(properties as Record<string, { default?: string; description?: string }>).map(
+    ([name, { default: value = '', description = '' }]) => [name, value, description],
+  );
   const widths = [0, 1].map(column => Math.max(...rows.map(row => row[column]!.length)));
   return rows
     .map(([name, value, text]) => `  ${name!.padEnd(widths[0]!)}  ${value!.padEnd(widths[1]!)}  ${text}`)
     .join('\n');
-}
-
-function defaultOf(schema: z.ZodType): string {
-  const parsed = z.safeParse(z.object({ it: schema }), {});
-  return parsed.success ? String((parsed.data as { it?: unknown }).it ?? '') : '';
 }

@@ -1,3 +1,4 @@
+import { inspect } from 'node:util';
 import { pino } from 'pino';
 import { startApp } from './app.ts';
 import { ConfigError, describeSettings, loadConfig } from './config.ts';
@@ -14,7 +15,8 @@ ${describeSettings()}`);
 
 try {
   const config = loadConfig(process.env);
-  const log = pino({ level: config.SERVICE_LOG });
+  // Standard output has the one line that says where the service is.
+  const log = pino({ level: config.SERVICE_LOG }, pino.destination(2));
   const app = await startApp(config, log);
   const address = config.LISTEN.replace(/\d+$/, String(app.port));
   console.log(`Backup Management serves gRPC on ${address}`);
@@ -24,6 +26,13 @@ try {
   log.info({ signal }, 'shutting down');
   await app[Symbol.asyncDispose]();
 } catch (error) {
-  console.error(error instanceof ConfigError ? error.message : error);
+  console.error(error instanceof ConfigError ? error.message : `Backup Management could not start: ${explain(error)}`);
   process.exitCode = 1;
+}
+
+/** What an operator can act on; the stack is for SERVICE_LOG=debug. */
+function explain(error: unknown): string {
+  if (!(error instanceof Error) || /^(trace|debug)$/.test(process.env['SERVICE_LOG'] ?? '')) return inspect(error);
+  // Node says nothing in the message when several addresses of a host have failed.
+  return error.message || (error as NodeJS.ErrnoException).code || inspect(error);
 }

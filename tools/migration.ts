@@ -14,7 +14,7 @@ const folder = mkdtempSync(join(tmpdir(), 'backup-management-migration-'));
     poolSize: 2,
     connectTimeoutMs: 5000,
     statementTimeoutMs: 30_000,
-    warn: console.warn,
+    log: console.log,
   });
   await orm.migrator.up();
   const { fileName } = await orm.migrator.create();

@@ -108,8 +108,8 @@ export function controllerService({
 
     async updateController({ backupId, controller: patch, updateMask, etag }) {
       return changed(backupId, etag, (_em, controller) => {
-        const paths = new Set(updateMask!.paths as (keyof typeof changes)[]);
-        for (const path of paths) changes[path](controller, patch!);
+        const paths = new Set(updateMask!.paths);
+        for (const path of paths) changeOf(path)(controller, patch!);
         if (paths.has('payload')) {
           controller.checksum = checkedSum(
             patch!.payload,
@@ -151,7 +151,8 @@ export function controllerService({
     const controller = await orm.em.fork().transactional(async em => {
       const found = await locked(em, backupId, etag);
       await change(em, found);
-      found.updatedAt = found.now;
+      // `now` is from before the wait for the lock: another change may have been given a later time.
+      if (found.now > found.updatedAt) found.updatedAt = found.now;
       await em.flush();
       return found;
     });
@@ -203,6 +204,7 @@ function takeStep(controller: Controller, from: Status, to: Status): void {
 // The only names under which a client reaches a column by UpdateController.
 const changes = {
   type: (controller: Controller, patch: ControllerPatch) => {
+    if (controller.operation === 'backup') given(patch.type, 'type');
     controller.type = types[patch.type]!;
   },
   item_id: (controller: Controller, patch: ControllerPatch) => {
@@ -235,6 +237,12 @@ const changes = {
     controller.progress = patch.progress.toFixed(14);
   },
 };
+
+// The rule of the mask lets paths below a field through, too.
+function changeOf(path: string): (controller: Controller, patch: ControllerPatch) => void {
+  if (Object.hasOwn(changes, path)) return changes[path as keyof typeof changes];
+  throw invalidFields({ field: 'update_mask', description: `there is no field ${path} to change` });
+}
 
 function refuseWhenFinished({ backupId, status }: Controller): void {
   if (!isFinished(status)) return;

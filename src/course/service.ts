@@ -1,5 +1,4 @@
 import { create } from '@bufbuild/protobuf';
-import { durationMs } from '@bufbuild/protobuf/wkt';
 import { type FilterQuery, LockMode, type QueryOrderMap, raw } from '@mikro-orm/core';
 import type { EntityManager, MikroORM } from '@mikro-orm/postgresql';
 import { epochNow } from '../db/clock.ts';
@@ -52,13 +51,15 @@ export function courseService({ orm, tokens, defaultPageSize }: Needs): Handlers
 
     async upsertCourses({ courses: wanted }) {
       const rows = await orm.em.fork().transactional(async em => {
-        await checkEtags(em, wanted);
-        return upsert(em, wanted);
+        const upserted = await upsert(em, wanted);
+        for (const { courseId, etag } of wanted) {
+          if (etag && etag !== upserted.get(courseId)!.etagBefore) throw stale(courseId);
+        }
+        return upserted;
       });
-      const byId = new Map(rows.map(row => [row.course.courseId, toMessage(row.course)]));
       return {
-        courses: wanted.map(({ courseId }) => byId.get(courseId)!),
-        created: rows.filter(row => row.created).length,
+        courses: wanted.map(({ courseId }) => toMessage(rows.get(courseId)!.course)),
+        created: [...rows.values()].filter(row => !row.etagBefore).length,
       };
     },
 
@@ -74,22 +75,12 @@ export function courseService({ orm, tokens, defaultPageSize }: Needs): Handlers
   };
 }
 
-async function checkEtags(em: EntityManager, wanted: CourseUpsert[]): Promise<void> {
-  const etags = new Map(wanted.flatMap(({ courseId, etag }) => (etag ? [[courseId, etag]] : [])));
-  if (etags.size === 0) return;
-  const locked = await em.find(
-    Course,
-    { courseId: [...etags.keys()] },
-    { lockMode: LockMode.PESSIMISTIC_WRITE, orderBy: { courseId: 'asc' } },
-  );
-  for (const course of locked) {
-    if (etags.get(course.courseId) === etagOf(course)) etags.delete(course.courseId);
-  }
-  for (const courseId of etags.keys()) throw stale(courseId);
-}
+/** A course as it is now, and the etag that it had before; none when it is new. */
+type Upserted = { course: Course; etagBefore: string | undefined };
 
-// Always in the order of their ids, so that two batches that share courses wait for each other instead of deadlocking.
-async function upsert(em: EntityManager, wanted: CourseUpsert[]): Promise<{ course: Course; created: boolean }[]> {
+// Always in the order of their ids, and no row is locked before: so two batches that share courses wait for each other instead of
+// deadlocking.
+async function upsert(em: EntityManager, wanted: CourseUpsert[]): Promise<Map<bigint, Upserted>> {
   const rows = await em.execute<Record<string, unknown>[]>(
     `insert into backup_courses as c (courseid, nextstarttime)
      select * from unnest(?::bigint[], ?::bigint[]) as wanted (courseid, nextstarttime) order by courseid
@@ -100,7 +91,13 @@ async function upsert(em: EntityManager, wanted: CourseUpsert[]): Promise<{ cour
       literal(wanted.map(({ nextStartTime }) => toSeconds(nextStartTime))),
     ],
   );
-  return rows.map(({ created, ...row }) => ({ course: em.map(Course, row), created: created === true }));
+  return new Map(
+    rows.map(({ created, ...row }) => {
+      const course = em.map(Course, row);
+      const etagBefore = created ? undefined : etagOf({ id: course.id, revision: course.revision - 1 });
+      return [course.courseId, { course, etagBefore }];
+    }),
+  );
 }
 
 // The ORM would spread an array over as many parameters as it has elements.
@@ -141,12 +138,13 @@ function conditions(filter: CourseFilter | undefined): FilterQuery<Course>[] {
   if (filter.statuses.length > 0) all.push({ lastStatus: { $in: filter.statuses.map(toColumn) } });
   if (filter.due) all.push({ nextStartTime: { $gt: 0n, $lte: raw(epochNow) } });
   if (filter.overdueBy) {
-    const seconds = Math.ceil(durationMs(filter.overdueBy) / 1000);
-    all.push({ nextStartTime: { $gt: 0n, $lt: raw(`${epochNow} - ?`, [seconds]) } });
+    // Both times are whole seconds, so a fraction makes no difference.
+    all.push({ nextStartTime: { $gt: 0n, $lt: raw(`${epochNow} - ?`, [filter.overdueBy.seconds]) } });
   }
   if (filter.neverRun) all.push({ lastStartTime: 0n });
   if (filter.failingSince) {
-    all.push({ lastStatus: LastStatus.ERROR, lastEndTime: { $gte: toSeconds(filter.failingSince) } });
+    const { seconds, nanos } = filter.failingSince;
+    all.push({ lastStatus: LastStatus.ERROR, lastEndTime: { $gte: seconds + (nanos > 0 ? 1n : 0n) } });
   }
   return all;
 }
@@ -177,7 +175,7 @@ function stale(courseId: bigint): StatusError {
   return new StatusError(ErrorReason.ETAG_MISMATCH, `course ${courseId} has changed since it was read`);
 }
 
-function etagOf({ id, revision }: Course): string {
+function etagOf({ id, revision }: Pick<Course, 'id' | 'revision'>): string {
   return `${id}.${revision}`;
 }
 

@@ -13,8 +13,8 @@ export type DatabaseOptions = {
   connectTimeoutMs: number;
   /** How long one statement may run. */
   statementTimeoutMs: number;
-  /** Told of connections that break while nothing uses them. */
-  warn: (message: string) => void;
+  /** Told of migrations, and of connections that break while nothing uses them. */
+  log: (message: string) => void;
 };
 
 /** Opens the ORM. No connection is made before the first statement. */
@@ -34,7 +34,7 @@ export function openOrm(options: DatabaseOptions): Promise<MikroORM> {
         query_timeout: options.statementTimeoutMs + 1000,
         keepAlive: true,
       },
-      logger: options.warn,
+      logger: options.log,
       colors: false,
       migrations: {
         path: fileURLToPath(new URL('./migrations', import.meta.url)),
