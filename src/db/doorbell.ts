@@ -24,7 +24,8 @@ export class Doorbell implements AsyncDisposable {
   readonly #stop = new AbortController();
   readonly #running: Promise<void>;
   #client: pg.Client | undefined;
-  #toRing = new Set<string>();
+  /** Rung here and not there yet: while a NOTIFY is under way or the connection is away. */
+  readonly #toRing = new Set<string>();
   #ringing = false;
 
   constructor(options: DoorbellOptions) {
@@ -56,8 +57,8 @@ export class Doorbell implements AsyncDisposable {
   ring(key: string): void {
     if (!this.#options.enabled) return;
     this.#wake(key);
-    this.#toRing.add(key);
-    if (!this.#ringing) void this.#ringOthers();
+    if (this.#toRing.size < MOST_UNSENT) this.#toRing.add(key);
+    void this.#ringOthers();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -66,22 +67,20 @@ export class Doorbell implements AsyncDisposable {
   }
 
   async #ringOthers(): Promise<void> {
+    if (this.#ringing) return;
     this.#ringing = true;
     while (this.#toRing.size > 0 && this.#client) {
       const keys = [...this.#toRing];
-      this.#toRing = new Set();
+      this.#toRing.clear();
       const payloads = [];
       for (let i = 0; i < keys.length; i += KEYS_PER_NOTIFY)
         payloads.push(keys.slice(i, i + KEYS_PER_NOTIFY).join(' '));
       try {
-        await this.#client.query(`select pg_notify('${CHANNEL}', payload) from unnest($1::text[]) as payload`, [
-          payloads,
-        ]);
+        await this.#client.query(NOTIFY, [payloads]);
       } catch {
         // The others look by themselves, and the connection's own loop mends it.
       }
     }
-    this.#toRing.clear();
     this.#ringing = false;
   }
 
@@ -127,6 +126,7 @@ export class Doorbell implements AsyncDisposable {
       connected();
       this.#client = client;
       this.#wakeAll();
+      void this.#ringOthers();
       for (;;) {
         // A half-open connection looks alive for ever: only an answer proves that rings come through.
         await unlessBroken(delay(this.#options.heartbeatMs, undefined, { ref: false }));
@@ -153,6 +153,10 @@ export class Doorbell implements AsyncDisposable {
 type ListeningClient = pg.Client & { processID: number; connection: { stream: Socket } };
 
 const CHANNEL = 'backup_doorbell';
+
+const NOTIFY = `select pg_notify('${CHANNEL}', payload) from unnest($1::text[]) as payload`;
+
+const MOST_UNSENT = 10_000;
 
 // A payload holds less than 8000 bytes; a key is at most 32.
 const KEYS_PER_NOTIFY = 200;
