@@ -18,35 +18,39 @@ export const ALL_LEVELS = 32767;
 
 /**
  * The entries after a position up to `upTo`, which must be committed, as far as the limits allow, and the position that they lead to.
- * Undefined when the entry at the position is no longer the one that it was.
+ * `cut` when the log was deleted, or retention has removed what comes next; `diverged` when the entry at the position is not the one that
+ * it was. Both are told from the snapshot that the entries are read from.
  */
 export async function readAfter(
   pool: Pool,
   backupId: string,
   after: Position,
   { upTo, maxLevel, limits }: { upTo: bigint; maxLevel: number; limits: PageLimits },
-): Promise<{ entries: Entry[]; end: Position } | undefined> {
+): Promise<{ entries: Entry[]; end: Position } | 'cut' | 'diverged'> {
   const { rows } = await pool.query({
     name: 'tail-page',
     // What the filter leaves out is read at both ends nevertheless: the first row proves the position, the last one is the next position.
-    text: withinBytes(
+    text: `select h.firstid, page.* from backup_log_heads h left join lateral (${withinBytes(
       `select *, case when id > $2 then octet_length(message) + ${ENTRY_OVERHEAD} else 0 end as size
        from backup_logs
        where backupid = $1 and id >= $2 and id <= $3 and (loglevel <= $4 or id = $2 or id = $3)
        order by id limit $5`,
       'id',
       '$6',
-    ),
+    )}) page on true where h.backupid = $1 order by page.id`,
     values: [backupId, after.id, upTo, maxLevel, limits.entries + 1, limits.bytes],
   });
-  const read = rows.map(toEntry);
-  if (after.fingerprint && (read[0]?.id !== after.id || fingerprint(read[0]) !== after.fingerprint)) return undefined;
+  const firstId = rows[0] && BigInt(rows[0].firstid);
+  if (!firstId || firstId > after.id + 1n) return 'cut';
+  const read = rows.flatMap(row => (row.id === null ? [] : [toEntry(row)]));
+  const provable = after.fingerprint && firstId <= after.id;
+  if (provable && (read[0]?.id !== after.id || fingerprint(read[0]) !== after.fingerprint)) return 'diverged';
   const last = read.at(-1);
-  const cut = rows.length < Number(rows[0]?.found ?? 0) || rows.length > limits.entries;
+  const full = read.length < Number(rows[0].found) || read.length > limits.entries;
   return {
     entries: read.filter(entry => entry.id > after.id && entry.level <= maxLevel),
     end:
-      last && (cut || last.id === upTo)
+      last && (full || last.id === upTo)
         ? { id: last.id, fingerprint: fingerprint(last) }
         : { id: upTo, fingerprint: '' },
   };

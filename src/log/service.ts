@@ -2,7 +2,7 @@ import { create, type MessageInitShape, toBinary } from '@bufbuild/protobuf';
 import { durationFromMs } from '@bufbuild/protobuf/wkt';
 import type { Pool } from 'pg';
 import type { Doorbell } from '../db/doorbell.ts';
-import { ErrorReason, invalidFields, StatusError } from '../errors.ts';
+import { invalidFields } from '../errors.ts';
 import type { Status } from '../gen/backup/v1/controller_pb.ts';
 import {
   AppendLogsRequestSchema,
@@ -24,6 +24,7 @@ import type { Tokens } from '../tokens.ts';
 import { append, appendOnce, type NewEntry } from './append.ts';
 import type { Head } from './head.ts';
 import { ALL_LEVELS, type Entry, type Position, readList } from './page.ts';
+import { openToken, sealToken } from './resume.ts';
 import type { Start } from './start.ts';
 import { type TailEvent, type TailOptions, tail } from './tail.ts';
 
@@ -118,28 +119,6 @@ function startOf({ start, backupIds }: TailLogsRequest, tokens: Tokens): Start {
     default:
       return { from: 'beginning' };
   }
-}
-
-type TokenContent = [backupId: string, id: string, fingerprint: string][];
-
-const TOKEN_PURPOSE = 'tail';
-
-function sealToken(tokens: Tokens, positions: ReadonlyMap<string, Position>): string {
-  const content: TokenContent = [...positions].map(([backupId, { id, fingerprint }]) => [
-    backupId,
-    String(id),
-    fingerprint,
-  ]);
-  return tokens.seal(TOKEN_PURPOSE, content);
-}
-
-function openToken(tokens: Tokens, token: string, backupIds: string[]): Map<string, Position> {
-  const content = tokens.open(TOKEN_PURPOSE, token) as TokenContent | undefined;
-  if (!content) throw new StatusError(ErrorReason.RESUME_TOKEN_INVALID, 'resume_token: not a token of a tail');
-  const known = new Map(content.map(([backupId, id, fingerprint]) => [backupId, { id: BigInt(id), fingerprint }]));
-  const missing = backupIds.find(id => !known.has(id));
-  if (missing) throw new StatusError(ErrorReason.RESUME_TOKEN_INVALID, `resume_token: does not cover ${missing}`);
-  return new Map(backupIds.map(id => [id, known.get(id)!]));
 }
 
 function toEvent(event: TailEvent, tokens: Tokens, needs: Needs): EventInit {

@@ -1,6 +1,7 @@
 import type { Pool } from 'pg';
 import type { Doorbell } from '../db/doorbell.ts';
 import { ErrorReason, isOutage, retryAfter, StatusError } from '../errors.ts';
+import { diverged, FollowedLog } from './followed.ts';
 import { type Head, readHeads } from './head.ts';
 import { type Entry, type PageLimits, type Position, readAfter } from './page.ts';
 import { type Start, startPositions } from './start.ts';
@@ -114,8 +115,10 @@ async function* follow(source: TailSource, request: TailRequest, stop: AbortSign
       const page = await riding(() =>
         readAfter(pool, log.backupId, log.position, { upTo: log.upTo, maxLevel, limits: options.page }),
       );
-      log.advance(page?.end);
-      if (page && page.entries.length > 0) {
+      if (page === 'diverged') throw diverged(log.backupId);
+      if (page === 'cut') continue; // the next look says what has happened
+      log.position = page.end;
+      if (page.entries.length > 0) {
         told = Date.now();
         yield { kind: 'entries', backupId: log.backupId, entries: page.entries, positions: positions() };
       }
@@ -141,71 +144,6 @@ async function* follow(source: TailSource, request: TailRequest, stop: AbortSign
     }
     if (delivered) await latch.wait(Math.min(options.pollMs, told + options.heartbeatMs - Date.now()), stop);
   }
-}
-
-/** One log of a tail: how far it was delivered and how far it goes. */
-class FollowedLog {
-  readonly backupId: string;
-  position: Position;
-  /** Where to deliver to before looking again. */
-  upTo = 0n;
-  sealed = false;
-  #existed: boolean;
-  #run: Head['run'];
-  #told: Head['run'];
-
-  constructor(backupId: string, position: Position) {
-    this.backupId = backupId;
-    this.position = position;
-    this.#existed = position.id > 0n;
-  }
-
-  get lag(): bigint {
-    return this.upTo > this.position.id ? this.upTo - this.position.id : 0n;
-  }
-
-  /** Whether the log was there before and is no more. */
-  isGone(head: Head): boolean {
-    const gone = this.#existed && !head.exists;
-    this.#existed ||= head.exists;
-    return gone;
-  }
-
-  /** Takes note of a head; returns the ids that retention removed before they could be delivered. */
-  look(head: Head, request: TailRequest, again: boolean): { fromId: bigint; toId: bigint } | undefined {
-    if (head.lastId < this.position.id) throw diverged(this.backupId);
-    const end = request.untilFinished ? (head.sealedId ?? head.lastId) : head.lastId;
-    // Without following, what is appended from now on does not count, or the tail of a busy log would never end.
-    if (request.follow || !again) this.upTo = end;
-    this.sealed = head.sealedId !== undefined;
-    this.#run = head.run;
-    const fromId = this.position.id + 1n;
-    if (fromId >= head.firstId) return undefined;
-    this.position = { id: head.firstId - 1n, fingerprint: '' };
-    return { fromId, toId: head.firstId - 1n };
-  }
-
-  advance(end: Position | undefined): void {
-    if (!end) throw diverged(this.backupId);
-    this.position = end;
-  }
-
-  /** What to tell of the run: only when all that was written before it was delivered, or who stops at the last status loses lines. */
-  newState(): Head['run'] {
-    const run = this.#run;
-    if (!run || this.lag > 0n || (run.status === this.#told?.status && run.progress === this.#told.progress))
-      return undefined;
-    this.#told = run;
-    return run;
-  }
-}
-
-function diverged(backupId: string): StatusError {
-  return new StatusError(
-    ErrorReason.HISTORY_DIVERGED,
-    `the log of ${backupId} is not the one that was delivered; start again from its beginning`,
-    { metadata: { backup_id: backupId } },
-  );
 }
 
 /** Repeats a read while the database is away. Nothing is told meanwhile, so nothing that is told can be untrue. */

@@ -54,7 +54,7 @@ describe('Tokens', () => {
   it('opens no garbage', () => {
     for (const garbage of ['', 'A', 'AAAA', 'A'.repeat(22), '💾', '{"a":1}', 'null', '\0', 'A'.repeat(4096)])
       refuses(garbage);
-    fc.assert(fc.property(fc.string({ unit: 'binary' }), refuses));
+    fc.assert(fc.property(fc.string({ unit: 'binary', maxLength: 100 }), refuses));
     fc.assert(
       fc.property(fc.uint8Array({ maxLength: 200 }), bytes => refuses(Buffer.from(bytes).toString('base64url'))),
     );

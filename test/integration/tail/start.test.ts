@@ -213,6 +213,16 @@ describe('TailLogs, where it starts and what it leaves out', () => {
     );
   });
 
+  it('goes on when retention has removed everything up to its position, and no more', async () => {
+    const backupId = await numbered(4);
+    const { token } = await history({ backupIds: [backupId] });
+    await append(backend, backupId, ['5']);
+    await backend.database.query('delete from backup_logs where backupid = $1 and id <= 4', [backupId]);
+    await backend.database.query('update backup_log_heads set firstid = 5 where backupid = $1', [backupId]);
+    const rest = await history({ backupIds: [backupId], start: { case: 'resumeToken', value: token } });
+    assert.deepEqual([rest.messages(), rest.all('truncated')], [['5'], []]);
+  });
+
   it('does not go on in silence when the entries that it delivered were lost and their ids given again', async () => {
     const backupId = await numbered(3);
     const { token } = await history({ backupIds: [backupId] });
