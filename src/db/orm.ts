@@ -41,8 +41,8 @@ export function openOrm(options: DatabaseOptions): Promise<MikroORM> {
         emit: 'ts',
         tableName: 'backup_migrations',
         snapshotName: '.snapshot',
-      // Else every migration of a database rewrites the file in the source.
-      snapshotOnMigrate: false,
+        // Else every migration of a database rewrites the file in the source.
+        snapshotOnMigrate: false,
       },
     }),
   );
