@@ -19,7 +19,7 @@ export const operations = ['backup', 'restore'] as const;
 export type Operation = (typeof operations)[number];
 
 /** What of a run decides which steps it may take. */
-type Run = { operation: Operation; interactive: boolean };
+export type Run = { operation: Operation; interactive: boolean };
 
 export function isFinished(status: Status): boolean {
   return status === Status.FINISHED_ERR || status === Status.FINISHED_OK;
@@ -39,6 +39,16 @@ export function nextStatuses(run: Run, from: Status): Status[] {
 
 function steps(run: Run): Step[] {
   return run.operation === 'backup' ? backupSteps(run) : restoreSteps(run);
+}
+
+/** The name of a status, as in the protocol. */
+export function statusName(status: Status): string {
+  return Object.entries(Status).find(([, number]) => number === status)![0];
+}
+
+/** What a run is called in messages. */
+export function describe({ operation, interactive }: Run): string {
+  return `${interactive ? 'interactive' : 'non-interactive'} ${operation}`;
 }
 
 type Step = [from: Status, to: Status];

@@ -1,9 +1,9 @@
-import { createHash, randomBytes } from 'node:crypto';
+import { randomBytes } from 'node:crypto';
 import { create } from '@bufbuild/protobuf';
 import { type FilterQuery, LockMode, UniqueConstraintViolationException } from '@mikro-orm/core';
 import type { EntityManager, MikroORM } from '@mikro-orm/postgresql';
 import type { Doorbell } from '../db/doorbell.ts';
-import { ErrorReason, invalidFields, preconditions, StatusError } from '../errors.ts';
+import { ErrorReason, invalidFields, StatusError } from '../errors.ts';
 import {
   type ControllerFilter,
   ControllerOrder,
@@ -16,7 +16,6 @@ import {
   type Controller as Message,
   type Operation,
   Purpose,
-  StatusSchema,
   type Type,
 } from '../gen/backup/v1/controller_pb.ts';
 import type { TimeWindow } from '../gen/backup/v1/window_pb.ts';
@@ -26,7 +25,9 @@ import { paging } from '../paging.ts';
 import { fromSeconds, toSeconds } from '../timestamps.ts';
 import type { Tokens } from '../tokens.ts';
 import { Controller, types } from './entity.ts';
-import { canBeIn, isFinished, nextStatuses, operations, Status } from './lifecycle.ts';
+import { canBeIn, describe, isFinished, operations, Status } from './lifecycle.ts';
+import { checkedSum, fromColumn, toColumn } from './payload.ts';
+import { refuseWhenFinished, takeStep } from './transition.ts';
 
 type Needs = { orm: MikroORM; doorbell: Doorbell; tokens: Tokens; defaultPageSize: number };
 
@@ -173,34 +174,6 @@ async function locked(em: EntityManager, backupId: string, etag: string): Promis
   return controller;
 }
 
-function takeStep(controller: Controller, from: Status, to: Status): void {
-  const { backupId, status } = controller;
-  const run = { operation: controller.operation, interactive: controller.interactive === 1 };
-  if (status !== from) {
-    throw new StatusError(
-      ErrorReason.STATUS_CHANGED,
-      `controller ${backupId} is ${statusName(status)}, not ${statusName(from)}`,
-      {
-        metadata: { status: statusName(status) },
-      },
-    );
-  }
-  const legal = nextStatuses(run, status);
-  if (!legal.includes(to)) {
-    const next = legal.map(statusName);
-    throw new StatusError(
-      ErrorReason.ILLEGAL_TRANSITION,
-      `${describe(run)} does not go from ${statusName(from)} to ${statusName(to)}; legal: ${next.join(', ') || 'none, it has finished'}`,
-      {
-        details: [
-          preconditions(next.map(name => ({ type: 'NEXT_STATUS', subject: name, description: `may go to ${name}` }))),
-        ],
-      },
-    );
-  }
-  controller.status = to;
-}
-
 // The only names under which a client reaches a column by UpdateController.
 const changes = {
   type: (controller: Controller, patch: ControllerPatch) => {
@@ -244,11 +217,6 @@ function changeOf(path: string): (controller: Controller, patch: ControllerPatch
   throw invalidFields({ field: 'update_mask', description: `there is no field ${path} to change` });
 }
 
-function refuseWhenFinished({ backupId, status }: Controller): void {
-  if (!isFinished(status)) return;
-  throw new StatusError(ErrorReason.CONTROLLER_FINISHED, `controller ${backupId} has finished: ${statusName(status)}`);
-}
-
 function given<T extends string | number>(value: T, field: string): T {
   if (!value) throw invalidFields({ field: `controller.${field}`, description: 'is required when the mask names it' });
   return value;
@@ -289,41 +257,6 @@ function beyond([createdAt, id]: string[], side: '$gt' | '$lt'): FilterQuery<Con
 
 function usualExecution(purpose: number): Execution {
   return purpose === Purpose.ASYNC || purpose === Purpose.COPY ? Execution.DELAYED : Execution.IMMEDIATE;
-}
-
-/** The checksum to store beside a payload: the one given, if it is right. */
-function checkedSum(payload: Uint8Array, checksum: string, field: string): string {
-  if (payload.length === 0) return checksum;
-  const sum = createHash('md5').update(payload).digest('hex');
-  if (checksum && checksum !== sum) throw invalidFields({ field, description: `the payload's MD5 is ${sum}` });
-  return sum;
-}
-
-function toColumn(payload: Uint8Array): string {
-  return Buffer.from(payload).toString('base64');
-}
-
-const LARGEST_INLINE_PAYLOAD = 3 * 1024 * 1024;
-
-/** What other writers left in the column is taken for text when it is not base64. */
-function fromColumn(column: string): Uint8Array {
-  const bytes = Buffer.from(column, 'base64');
-  const payload = bytes.toString('base64') === column ? bytes : Buffer.from(column);
-  if (payload.length > LARGEST_INLINE_PAYLOAD) {
-    throw new StatusError(
-      ErrorReason.PAYLOAD_TOO_LARGE,
-      `the payload has ${payload.length} bytes, too many for one message`,
-    );
-  }
-  return payload;
-}
-
-function describe({ operation, interactive }: { operation: string; interactive: boolean }): string {
-  return `${interactive ? 'interactive' : 'non-interactive'} ${operation}`;
-}
-
-function statusName(status: Status): string {
-  return StatusSchema.value[status]!.localName;
 }
 
 function notFound(backupId: string): StatusError {

@@ -59,7 +59,7 @@ export function logService(needs: Needs): Handlers<typeof LogService> {
 
     async listLogs(request) {
       const page = paging(tokens, ListLogsRequestSchema, request, needs.defaultPageSize);
-      const { entries, more } = await readList(
+      const { entries, next } = await readList(
         pool,
         {
           backupId: request.backupId,
@@ -74,7 +74,7 @@ export function logService(needs: Needs): Handlers<typeof LogService> {
       );
       return {
         entries: entries.map(entry => toMessage(entry, request.backupId)),
-        nextPageToken: more ? page.next([entries.at(-1)!.id]) : '',
+        nextPageToken: next === undefined ? '' : page.next([next]),
       };
     },
 

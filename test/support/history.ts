@@ -102,11 +102,11 @@ export class History {
     assert.ok(entries.length > 0, 'a message without entries');
     for (const entry of entries) {
       const before = this.#covered.get(backupId);
-      assert.equal(entry.backupId, '', 'the entry repeats the backup');
-      assert.ok(entry.level <= this.#maxLevel, `entry ${entry.id} does not match`);
-      if (before !== undefined) {
-        assert.ok(entry.id > before, `entry ${entry.id} of ${backupId} after ${before}`);
-        if (this.#maxLevel === LogLevel.DEBUG) assert.equal(entry.id, before + 1n, `a gap in ${backupId}`);
+      if (entry.backupId !== '') assert.fail('the entry repeats the backup');
+      if (entry.level > this.#maxLevel) assert.fail(`entry ${entry.id} does not match`);
+      if (before !== undefined && entry.id <= before) assert.fail(`entry ${entry.id} of ${backupId} after ${before}`);
+      if (before !== undefined && this.#maxLevel === LogLevel.DEBUG && entry.id !== before + 1n) {
+        assert.fail(`a gap in ${backupId}: ${before}, then ${entry.id}`);
       }
       this.#covered.set(backupId, entry.id);
       this.entries.push({ ...entry, backupId });

@@ -42,10 +42,13 @@ describe('TailLogs, how it ends', () => {
     await append(backend, backupId, ['last words']);
     await finish(backend, backupId);
     await subscriber.done;
-    const events = subscriber.history.events;
-    const lastWords = events.findIndex(event => event.case === 'entries');
-    const finished = events.findIndex(event => event.case === 'state' && event.value.status >= 900);
-    assert.ok(lastWords >= 0 && finished > lastWords);
+    const late = new Subscriber(backend, { backupIds: [backupId], untilFinished: true });
+    await late.done;
+    for (const { events } of [subscriber.history, late.history]) {
+      const lastWords = events.findIndex(event => event.case === 'entries');
+      const finished = events.findIndex(event => event.case === 'state' && event.value.status >= 900);
+      assert.ok(lastWords >= 0 && finished > lastWords);
+    }
   });
 
   it('ends when all of several backups have finished, an empty one and one that failed among them', async () => {
