@@ -6,8 +6,7 @@ import type { Position } from './page.ts';
 export class FollowedLog {
   readonly backupId: string;
   position: Position;
-  /** Where to deliver to before looking again. */
-  upTo = 0n;
+  #upTo = 0n;
   sealed = false;
   #existed: boolean;
   #run: Head['run'];
@@ -19,8 +18,13 @@ export class FollowedLog {
     this.#existed = position.id > 0n;
   }
 
+  /** Where to deliver to before looking again. A position may lie behind it: whoever has read on behind the seal. */
+  get target(): bigint {
+    return this.#upTo > this.position.id ? this.#upTo : this.position.id;
+  }
+
   get lag(): bigint {
-    return this.upTo > this.position.id ? this.upTo - this.position.id : 0n;
+    return this.target - this.position.id;
   }
 
   /** Whether the log was there before and is no more. */
@@ -39,7 +43,7 @@ export class FollowedLog {
     if (head.lastId < this.position.id) throw diverged(this.backupId);
     const end = untilFinished ? (head.sealedId ?? head.lastId) : head.lastId;
     // Without following, what is appended from now on does not count, or the tail of a busy log would never end.
-    if (follow || !again) this.upTo = end;
+    if (follow || !again) this.#upTo = end;
     this.sealed = head.sealedId !== undefined;
     this.#run = head.run;
     const fromId = this.position.id + 1n;

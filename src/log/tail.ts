@@ -103,6 +103,9 @@ async function* follow(source: TailSource, request: TailRequest, stop: AbortSign
       const missing = log.look(head, request, started);
       if (missing) yield { kind: 'truncated', backupId: log.backupId, ...missing, positions: positions() };
     }
+    // A claim about a position is proved first: after a failover the log may have been written anew exactly up to it.
+    const silent = () => Date.now() - told >= options.heartbeatMs;
+    const proving = !started || silent();
     started = true;
 
     const lag = logs.reduce((sum, log) => sum + log.lag, 0n);
@@ -111,9 +114,9 @@ async function* follow(source: TailSource, request: TailRequest, stop: AbortSign
       yield { kind: 'fell_behind', lag, positions: positions() };
     }
     for (const log of logs) {
-      if (log.lag === 0n) continue;
+      if (log.lag === 0n && !(proving && log.position.fingerprint)) continue;
       const page = await riding(() =>
-        readAfter(pool, log.backupId, log.position, { upTo: log.upTo, maxLevel, limits: options.page }),
+        readAfter(pool, log.backupId, log.position, { upTo: log.target, maxLevel, limits: options.page }),
       );
       if (page === 'diverged') throw diverged(log.backupId);
       if (page === 'cut') continue; // the next look says what has happened
@@ -138,7 +141,7 @@ async function* follow(source: TailSource, request: TailRequest, stop: AbortSign
       yield { kind: 'caught_up', positions: positions() };
       if (!request.follow) return yield { kind: 'end', reason: 'NOT_FOLLOWING', positions: positions() };
     }
-    if (Date.now() - told >= options.heartbeatMs) {
+    if (proving && silent()) {
       told = Date.now();
       yield { kind: 'checkpoint', positions: positions() };
     }

@@ -32,22 +32,27 @@ describe('TailLogs, how it ends', () => {
     const followed = new Subscriber(backend, { backupIds: [backupId] });
     await followed.done;
     assert.equal(followed.history.entries.length, 151);
+    // Who has read on behind the seal and then asks for the end only, is there.
+    const start = { case: 'resumeToken', value: followed.history.token } as const;
+    const beyond = new Subscriber(backend, { backupIds: [backupId], start, untilFinished: true });
+    assert.equal(await beyond.done, undefined);
+    assert.equal(beyond.history.end, 'SEALED');
   });
 
-  it('tells the last status only behind the last line', async () => {
+  it('tells the last status only behind the last line, however far behind the subscriber is', async () => {
     await using backend = await startBackend();
     const backupId = await newBackup(backend);
     await using subscriber = new Subscriber(backend, { backupIds: [backupId], untilFinished: true });
     await subscriber.told('caughtUp');
-    await append(backend, backupId, ['last words']);
+    for (let i = 0; i < 2; i++) await append(backend, backupId, Array(1000).fill('x'));
     await finish(backend, backupId);
-    await subscriber.done;
     const late = new Subscriber(backend, { backupIds: [backupId], untilFinished: true });
-    await late.done;
-    for (const { events } of [subscriber.history, late.history]) {
-      const lastWords = events.findIndex(event => event.case === 'entries');
-      const finished = events.findIndex(event => event.case === 'state' && event.value.status >= 900);
-      assert.ok(lastWords >= 0 && finished > lastWords);
+    for (const { done, history } of [subscriber, late]) {
+      await done;
+      const lastLine = history.events.findLastIndex(event => event.case === 'entries');
+      const finished = history.events.findIndex(event => event.case === 'state' && event.value.status >= 900);
+      assert.equal(history.entries.length, 2000);
+      assert.ok(finished > lastLine, `${finished} after ${lastLine}`);
     }
   });
 

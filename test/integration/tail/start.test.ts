@@ -181,6 +181,10 @@ describe('TailLogs, where it starts and what it leaves out', () => {
     await using subscriber = new Subscriber(quick, { backupIds: [backupId], maxLevel: LogLevel.ERROR, follow: true });
     await subscriber.told('checkpoint');
     assert.equal(subscriber.history.all('checkpoint')[0]!.positions[0]!.lastId, 0n);
+    assert.deepEqual(
+      subscriber.history.events.slice(0, 3).map(event => event.case),
+      ['started', 'caughtUp', 'checkpoint'],
+    );
     await append(quick, backupId, ['quiet', 'quiet'], LogLevel.INFO);
     const before = subscriber.history.all('checkpoint').length;
     await subscriber.told('checkpoint', before + 2);
@@ -241,6 +245,34 @@ describe('TailLogs, where it starts and what it leaves out', () => {
     await again();
     await append(backend, backupId, ['another third', 'fourth']);
     await again();
+  });
+
+  it('proves by every token what was delivered last, also when nothing came after it', async () => {
+    const backupId = await numbered(1000);
+    await append(backend, backupId, ['1001']);
+    const whole = await history({ backupIds: [backupId] });
+    await backend.database.query("update backup_logs set message = 'forged' where backupid = $1", [backupId]);
+    for (const { resumeToken } of whole.all('entries')) {
+      const start = { case: 'resumeToken', value: resumeToken } as const;
+      const forged = new Subscriber(backend, { backupIds: [backupId], start, follow: true });
+      await refused(
+        forged.done.then(error => Promise.reject(error)),
+        { code: 'ABORTED', reason: 'HISTORY_DIVERGED' },
+      );
+    }
+  });
+
+  it('proves a live position before each checkpoint', async () => {
+    await using quick = await startBackend({ settings: { TAIL_HEARTBEAT: '50ms' } });
+    const backupId = newBackupId();
+    await append(quick, backupId, ['a', 'b']);
+    const subscriber = new Subscriber(quick, { backupIds: [backupId], follow: true });
+    await subscriber.told('checkpoint', 2);
+    await quick.database.query("update backup_logs set message = 'forged' where backupid = $1 and id = 2", [backupId]);
+    await refused(
+      subscriber.done.then(error => Promise.reject(error)),
+      { code: 'ABORTED', reason: 'HISTORY_DIVERGED' },
+    );
   });
 
   it('takes a log with gigantic entries page by page', async () => {
