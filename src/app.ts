@@ -2,7 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { Pool } from 'pg';
 import type { Logger } from 'pino';
 import type { Config } from './config.ts';
-import { controllerService } from './controller/service.ts';
+import { controllerService, runsOf } from './controller/service.ts';
 import { courseService } from './course/service.ts';
 import { Doorbell } from './db/doorbell.ts';
 import { startEmbeddedPostgres } from './db/embedded.ts';
@@ -58,6 +58,7 @@ export async function startApp(config: Config, log: Logger): Promise<App> {
             pool,
             doorbell,
             tokens,
+            runsOf: runsOf(orm),
             defaultPageSize,
             keepLevel: config.LOG_KEEP_LEVEL,
             maxMessageBytes: config.LOG_MAX_MESSAGE_BYTES,

@@ -162,6 +162,20 @@ export function controllerService({
   }
 }
 
+/** The runs that match a filter, in the order of their ids, from this one on. */
+export function runsOf(orm: MikroORM) {
+  return async (filter: ControllerFilter, page: { start: bigint | undefined; newestFirst: boolean; limit: number }) => {
+    const from = page.start === undefined ? {} : { id: { [page.newestFirst ? '$lte' : '$gte']: page.start } };
+    return orm.em
+      .fork()
+      .find(
+        Controller,
+        { $and: [conditions(filter), from] },
+        { fields: ['id'], orderBy: { id: page.newestFirst ? 'desc' : 'asc' }, limit: page.limit },
+      );
+  };
+}
+
 async function locked(em: EntityManager, backupId: string, etag: string): Promise<Controller> {
   const controller = await em.findOne(Controller, backupId, {
     lockMode: LockMode.PESSIMISTIC_WRITE,

@@ -3,7 +3,7 @@ import { durationFromMs } from '@bufbuild/protobuf/wkt';
 import type { Pool } from 'pg';
 import type { Doorbell } from '../db/doorbell.ts';
 import { invalidFields } from '../errors.ts';
-import type { Status } from '../gen/backup/v1/controller_pb.ts';
+import type { ControllerFilter, Status } from '../gen/backup/v1/controller_pb.ts';
 import {
   AppendLogsRequestSchema,
   ListLogsRequestSchema,
@@ -23,7 +23,8 @@ import { paging } from '../paging.ts';
 import type { Tokens } from '../tokens.ts';
 import { append, appendOnce, type NewEntry } from './append.ts';
 import type { Head } from './head.ts';
-import { ALL_LEVELS, type Entry, type Position, readList } from './page.ts';
+import { type ListedRun, type ListPlace, listRuns } from './list.ts';
+import { ALL_LEVELS, type Entry, type Position } from './page.ts';
 import { openToken, sealToken } from './resume.ts';
 import type { Start } from './start.ts';
 import { type TailEvent, type TailOptions, tail } from './tail.ts';
@@ -38,6 +39,11 @@ type Needs = {
   maxMessageBytes: number;
   writeTimeoutMs: number;
   tail: TailOptions;
+  /** The runs that match a filter, in the order of their ids, from this one on. */
+  runsOf(
+    filter: ControllerFilter,
+    page: { start: bigint | undefined; newestFirst: boolean; limit: number },
+  ): Promise<ListedRun[]>;
 };
 
 export function logService(needs: Needs): Handlers<typeof LogService> {
@@ -59,22 +65,24 @@ export function logService(needs: Needs): Handlers<typeof LogService> {
 
     async listLogs(request) {
       const page = paging(tokens, ListLogsRequestSchema, request, needs.defaultPageSize);
-      const { entries, next } = await readList(
-        pool,
-        {
-          backupId: request.backupId,
-          maxLevel: request.maxLevel || ALL_LEVELS,
-          from: request.window?.start,
-          to: request.window?.end,
-          text: request.text,
-          newestFirst: request.order === LogOrder.NEWEST_FIRST,
-        },
-        page.after && BigInt(page.after[0]!),
-        { entries: page.size, bytes: PAGE_BYTES },
-      );
+      const newestFirst = request.order === LogOrder.NEWEST_FIRST;
+      const start = page.after && placeOf(page.after);
+      const runs = request.filter
+        ? await needs.runsOf(request.filter, { start: start?.run, newestFirst, limit: RUNS_PER_PAGE + 1 })
+        : [{ id: 0n, backupId: request.backupId }];
+      const filter = {
+        maxLevel: request.maxLevel || ALL_LEVELS,
+        from: request.window?.start,
+        to: request.window?.end,
+        text: request.text,
+        newestFirst,
+      };
+      const limits = { entries: page.size, bytes: PAGE_BYTES };
+      const { entries, next } = await listRuns(pool, runs.slice(0, RUNS_PER_PAGE), filter, start, limits);
+      const place = next ?? (runs[RUNS_PER_PAGE] && { run: runs[RUNS_PER_PAGE].id, after: undefined });
       return {
-        entries: entries.map(entry => toMessage(entry, request.backupId)),
-        nextPageToken: next === undefined ? '' : page.next([next]),
+        entries: entries.map(entry => toMessage(entry, entry.backupId)),
+        nextPageToken: place ? page.next([place.run, place.after ?? '']) : '',
       };
     },
 
@@ -95,6 +103,13 @@ export function logService(needs: Needs): Handlers<typeof LogService> {
 
 /** A page stays below the 4 MiB that clients accept by default, whatever its messages are. */
 const PAGE_BYTES = 4 * 1024 * 1024 - 64 * 1024;
+
+/** How many logs a page looks into at most. It may come back with fewer entries than asked for; the next one goes on behind them. */
+const RUNS_PER_PAGE = 50;
+
+function placeOf([run, after]: string[]): ListPlace {
+  return { run: BigInt(run!), after: after ? BigInt(after) : undefined };
+}
 
 function refuseLongMessages(entries: NewLogEntry[], limit: number): void {
   for (const [i, { message }] of entries.entries()) {

@@ -3,6 +3,7 @@ import { spawn, spawnSync } from 'node:child_process';
 import { randomInt } from 'node:crypto';
 import { once } from 'node:events';
 import { join } from 'node:path';
+import type { Writable } from 'node:stream';
 import {
   type DescMessage,
   type DescMethod,
@@ -33,9 +34,20 @@ import { type Backend, startBackend, startReplica } from '../support/backend.ts'
 import { eventually } from '../support/eventually.ts';
 
 const root = join(import.meta.dirname, '../..');
+const python = '/usr/bin/python3';
+const grpcio = spawnSync(python, ['-c', 'import grpc, google.protobuf']).status === 0;
 
-for (const reflection of ['grpc-v1', 'grpc-v1alpha']) {
-  describe(`buf curl by reflection ${reflection}`, () => {
+/** A program that knows of the service what reflection tells it, takes JSON and prints JSON. */
+type Foreign = {
+  name: string;
+  list(address: string): Run;
+  call(address: string, method: DescMethod, request: JsonValue): Run;
+  /** Looks at how an INVALID_FIELD was shown. */
+  checkRefusal(ended: Ended): void;
+};
+
+for (const foreign of [bufCurl('grpc-v1'), bufCurl('grpc-v1alpha'), ...(grpcio ? [pythonGrpcio()] : [])]) {
+  describe(foreign.name, () => {
     let backend: Backend;
 
     before(async () => {
@@ -43,18 +55,17 @@ for (const reflection of ['grpc-v1', 'grpc-v1alpha']) {
     });
     after(() => backend[Symbol.asyncDispose]());
 
-    const curl = (url: string, ...flags: string[]) => run(bufCurl(reflection, url, ...flags));
-
     it('lists every method', async () => {
       const services = [ControllerService, CourseService, LogService, Health, ServerReflection, ServerReflectionAlpha];
-      const { stdout } = await curl(`http://${backend.address}`, '--list-methods');
+      const { code, stdout, stderr } = await foreign.list(backend.address).ended;
+      assert.equal(code, 0, stderr);
       assert.deepEqual(stdout.trim().split('\n'), methodNames(...services));
     });
 
     for (const { method, request, check } of examples()) {
       it(`calls ${methodName(method)}`, async () => {
         const given = await prepare(backend);
-        const { code, stdout, stderr } = await curl(urlOf(backend, method), '-d', JSON.stringify(request(given)));
+        const { code, stdout, stderr } = await foreign.call(backend.address, method, request(given)).ended;
         assert.equal(code, 0, stderr);
         check(answers(method, stdout), given);
       });
@@ -62,7 +73,7 @@ for (const reflection of ['grpc-v1', 'grpc-v1alpha']) {
 
     it(`calls ${methodName(Health.method.watch)} until the service shuts down`, async () => {
       await using replica = await startReplica(backend.database.url);
-      const watch = new Run(bufCurl(reflection, urlOf(replica, Health.method.watch)));
+      const watch = foreign.call(replica.address, Health.method.watch, {});
       await eventually(() => assert.match(watch.stdout, /"SERVING"/));
       await replica[Symbol.asyncDispose]();
       const { code, stdout, stderr } = await watch.ended;
@@ -76,27 +87,37 @@ for (const reflection of ['grpc-v1', 'grpc-v1alpha']) {
     });
 
     it('shows an error with its details', async () => {
-      const { code, stderr } = await curl(urlOf(backend, LogService.method.listLogs), '-d', '{"backupId": "X"}');
-      assert.equal(code, status.INVALID_ARGUMENT * 8);
-      const error = JSON.parse(stderr);
-      assert.equal(error.code, 'invalid_argument');
-      const detail = <D extends DescMessage>(schema: D) => {
-        const { value } = error.details.find(({ type }: { type: string }) => type === schema.typeName);
-        return fromBinary(schema, Buffer.from(value, 'base64'));
-      };
-      assert.equal(detail(ErrorInfoSchema).reason, 'INVALID_FIELD');
-      assert.equal(detail(BadRequestSchema).fieldViolations[0]?.field, 'backup_id');
+      const { method } = LogService;
+      foreign.checkRefusal(await foreign.call(backend.address, method.listLogs, { backupId: 'X' }).ended);
     });
   });
 }
 
-const python = '/usr/bin/python3';
+if (grpcio) {
+  describe('examples/python', () => {
+    let backend: Backend;
 
-if (spawnSync(python, ['-c', 'import grpc, google.protobuf']).status === 0) {
-  describe('examples/python/tail.py', () => {
+    before(async () => {
+      backend = await startBackend();
+    });
+    after(() => backend[Symbol.asyncDispose]());
+
+    it('has functions for methods with a stream of requests, too', async () => {
+      const method = ServerReflection.method.serverReflectionInfo;
+      const request = [{ host: 'a', listServices: '*' }, { fileByFilename: 'none' }];
+      const { code, stdout, stderr } = await pythonGrpcio().call(backend.address, method, request).ended;
+      assert.equal(code, 0, stderr);
+      assert.deepEqual(
+        answers(method, stdout).map(({ validHost, messageResponse }) => [validHost, messageResponse.case]),
+        [
+          ['a', 'listServicesResponse'],
+          ['', 'errorResponse'],
+        ],
+      );
+    });
+
     it('tails a log until its backup has finished, without generated code', async () => {
-      await using backend = await startBackend();
-      const { code, stdout, stderr } = await run([python, join(root, 'examples/python/tail.py'), backend.address]);
+      const { code, stdout, stderr } = await runPython('examples/python/tail.py', backend.address).ended;
       assert.equal(code, 0, stderr);
       const lines = stdout
         .trim()
@@ -118,7 +139,7 @@ if (spawnSync(python, ['-c', 'import grpc, google.protobuf']).status === 0) {
   });
 } else {
   console.error(
-    `\n*** ${python} has no grpcio: examples/python/tail.py IS NOT TESTED (apt-get install python3-grpcio) ***\n`,
+    `\n*** ${python} has no grpcio: neither calls from Python nor examples/python ARE TESTED (apt-get install python3-grpcio) ***\n`,
   );
 }
 
@@ -269,50 +290,79 @@ async function prepare({ controllers, courses, logs }: Backend): Promise<Given> 
   return { backupId, courseId: String(courseId) };
 }
 
-function bufCurl(reflection: string, url: string, ...flags: string[]): string[] {
-  const buf = join(root, 'node_modules/.bin/buf');
-  return [
-    buf,
-    'curl',
-    '--http2-prior-knowledge',
-    '--protocol',
-    'grpc',
-    '--timeout',
-    '15s',
-    '--reflect-protocol',
-    reflection,
-    ...flags,
-    url,
-  ];
+function bufCurl(reflection: string): Foreign {
+  const curl = (url: string, ...flags: string[]) => {
+    const always = [
+      '--http2-prior-knowledge',
+      '--protocol',
+      'grpc',
+      '--timeout',
+      '15s',
+      '--reflect-protocol',
+      reflection,
+    ];
+    return new Run([join(root, 'node_modules/.bin/buf'), 'curl', ...always, ...flags, url]);
+  };
+  return {
+    name: `buf curl by reflection ${reflection}`,
+    list: address => curl(`http://${address}`, '--list-methods'),
+    call: (address, method, request) => curl(`http://${address}/${methodName(method)}`, '-d', JSON.stringify(request)),
+    checkRefusal({ code, stderr }) {
+      assert.equal(code, status.INVALID_ARGUMENT * 8);
+      const error = JSON.parse(stderr);
+      assert.equal(error.code, 'invalid_argument');
+      const detail = <D extends DescMessage>(schema: D) => {
+        const { value } = error.details.find(({ type }: { type: string }) => type === schema.typeName);
+        return fromBinary(schema, Buffer.from(value, 'base64'));
+      };
+      assert.equal(detail(ErrorInfoSchema).reason, 'INVALID_FIELD');
+      assert.equal(detail(BadRequestSchema).fieldViolations[0]?.field, 'backup_id');
+    },
+  };
 }
 
-function urlOf({ address }: { address: string }, method: DescMethod): string {
-  return `http://${address}/${methodName(method)}`;
+function pythonGrpcio(): Foreign {
+  const call = 'test/support/call.py';
+  return {
+    name: 'grpcio of Python by reflection',
+    list: address => runPython(call, address, '--list'),
+    call(address, method, request) {
+      const calling = runPython(call, address);
+      calling.input.end(`${JSON.stringify({ method: methodName(method), request })}\n`);
+      return calling;
+    },
+    checkRefusal({ code, stderr }) {
+      assert.equal(code, 1);
+      assert.deepEqual(JSON.parse(stderr), { code: 'INVALID_ARGUMENT', reason: 'INVALID_FIELD' });
+    },
+  };
+}
+
+function runPython(script: string, ...args: string[]): Run {
+  return new Run([python, '-B', join(root, script), ...args]); // -B: no __pycache__ in the repository
 }
 
 function methodNames(...services: DescService[]): string[] {
   return services.flatMap(service => service.methods.map(methodName)).toSorted();
 }
 
-/** `buf curl` prints one object after the other. */
+/** One object after the other, each of one line or of many. */
 function answers<M extends DescMethod>(method: M, stdout: string): MessageShape<M['output']>[] {
   return stdout.split(/^(?=\{)/m).map(json => fromJson(method.output, JSON.parse(json)) as MessageShape<M['output']>);
 }
 
 type Ended = { code: number; stdout: string; stderr: string };
 
-function run(command: string[]): Promise<Ended> {
-  return new Run(command).ended;
-}
-
 /** A process and what it has printed so far. */
 class Run {
   stdout = '';
   stderr = '';
+  readonly input: Writable;
   readonly ended: Promise<Ended>;
 
   constructor([command, ...args]: string[]) {
-    const child = spawn(command!, args, { stdio: ['ignore', 'pipe', 'pipe'], timeout: 15_000 });
+    const child = spawn(command!, args, { timeout: 15_000 });
+    this.input = child.stdin;
     child.stdout.setEncoding('utf8').on('data', text => {
       this.stdout += text;
     });

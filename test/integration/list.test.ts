@@ -103,6 +103,70 @@ describe('LogService.ListLogs', () => {
     await writing;
   });
 
+  it('lists the logs of all runs that match a filter, one after the other, in the order of their creation', async () => {
+    await using own = await startBackend();
+    const create = (userId: bigint) =>
+      own.controllers
+        .createController({ operation: 1, type: 3, itemId: 1n, purpose: 10, userId })
+        .then(({ controller }) => controller!);
+    const [a, other, empty, b] = [await create(7n), await create(8n), await create(7n), await create(7n)];
+    await append(own, b.backupId, ['b1', 'b2']);
+    await append(own, other.backupId, ['x']);
+    await append(own, a.backupId, ['a1', 'a2', 'a3']);
+    await append(own, newBackupId(), ['without a controller']);
+    for (const pageSize of [1, 2, 3, 5, 100]) {
+      const listed = async (request: object) => {
+        const texts = [];
+        for (let pageToken = ''; ; ) {
+          const page = await own.logs.listLogs({ pageSize, ...request, pageToken });
+          for (const { backupId, message } of page.entries) {
+            assert.equal(backupId, message.startsWith('a') ? a.backupId : b.backupId);
+            texts.push(message);
+          }
+          pageToken = page.nextPageToken;
+          if (!pageToken) return texts;
+        }
+      };
+      assert.deepEqual(await listed({ filter: { userId: 7n } }), ['a1', 'a2', 'a3', 'b1', 'b2']);
+      assert.deepEqual(await listed({ filter: { userId: 7n }, order: LogOrder.NEWEST_FIRST }), [
+        'b2',
+        'b1',
+        'a3',
+        'a2',
+        'a1',
+      ]);
+      assert.deepEqual(await listed({ filter: { userId: 7n }, text: '2' }), ['a2', 'b2']);
+      assert.deepEqual(await listed({ filter: { userId: 9n } }), []);
+    }
+    assert.ok(empty.id < b.id);
+  });
+
+  it('gets through hundreds of runs without entries', async () => {
+    await using own = await startBackend();
+    await own.database.query(
+      `insert into backup_controllers (backupid, type, itemid, format, interactive, purpose, userid, status, execution)
+       select md5(i::text), 'course', 1, 'moodle2', 0, 10, 1, 100, 1 from generate_series(1, 230) i`,
+    );
+    const [last] = await own.database.query('select backupid from backup_controllers order by id desc limit 1');
+    await append(own, last!['backupid'] as string, ['the only one']);
+    const found = [];
+    let calls = 0;
+    for (let pageToken = ''; ; ) {
+      const page = await own.logs.listLogs({ filter: {}, pageToken });
+      found.push(...page.entries);
+      pageToken = page.nextPageToken;
+      calls++;
+      if (!pageToken) break;
+    }
+    assert.deepEqual([found.length, calls], [1, 5]);
+  });
+
+  it('wants one backup or a filter, and not both', async () => {
+    for (const request of [{}, { backupId: newBackupId(), filter: {} }]) {
+      await refused(backend.logs.listLogs(request), { code: 'INVALID_ARGUMENT', reason: 'INVALID_FIELD' });
+    }
+  });
+
   it('refuses a page token of other arguments, an altered one and garbage', async () => {
     const backupId = newBackupId();
     await append(backend, backupId, ['a', 'b', 'c']);

@@ -73,6 +73,10 @@ describeRules(file_backup_v1_log, [
       order: { accepts: [0, 1, 2], refuses: { order: [3, -1] } },
       pageSize,
       pageToken,
+      whole: {
+        accepts: [{ backupId: '', filter: {} }],
+        refuses: { backup_id: [{ backupId: '' }, { backupId: hex(1), filter: {} }] },
+      },
     },
   ),
   table(

@@ -1,0 +1,99 @@
+import type { Pool } from 'pg';
+import { type Head, readHeads } from './head.ts';
+import { ALL_LEVELS, ENTRY_OVERHEAD, type Entry, least, type PageLimits, reach, toEntry, withinBytes } from './page.ts';
+
+/** Which entries of a log to list, and in which order. */
+export type ListFilter = {
+  maxLevel: number;
+  from: { seconds: bigint; nanos: number } | undefined;
+  to: { seconds: bigint; nanos: number } | undefined;
+  /** Upper and lower case alike. */
+  text: string;
+  newestFirst: boolean;
+};
+
+/** A run whose log is listed; runs are listed in the order of their ids. */
+export type ListedRun = { id: bigint; backupId: string };
+
+/** Where a list goes on: in the log of this run behind this entry, or at its start. */
+export type ListPlace = { run: bigint; after: bigint | undefined };
+
+export type ListedEntry = Entry & { backupId: string };
+
+/**
+ * The entries that match in the logs of these runs, one log after the other, as far as the limits allow, and the place where the next page
+ * starts; undefined when all is listed.
+ */
+export async function listRuns(
+  pool: Pool,
+  runs: ListedRun[],
+  filter: ListFilter,
+  start: ListPlace | undefined,
+  limits: PageLimits,
+): Promise<{ entries: ListedEntry[]; next: ListPlace | undefined }> {
+  const heads = await readHeads(
+    pool,
+    runs.map(run => run.backupId),
+  );
+  const entries: ListedEntry[] = [];
+  let bytes = 0;
+  for (const { id: run, backupId } of runs) {
+    const after = run === start?.run ? start.after : undefined;
+    if (entries.length === limits.entries) return { entries, next: { run, after } };
+    const rest = { entries: limits.entries - entries.length, bytes: limits.bytes - bytes };
+    const page = await readList(pool, backupId, heads.get(backupId)!, filter, after, rest);
+    bytes += page.entries.reduce((sum, { message }) => sum + Buffer.byteLength(message) + ENTRY_OVERHEAD, 0);
+    // A single entry may be larger than what is left: then it starts the next page.
+    if (bytes > limits.bytes && entries.length > 0) return { entries, next: { run, after } };
+    entries.push(...page.entries.map(entry => ({ ...entry, backupId })));
+    if (page.next !== undefined) return { entries, next: { run, after: page.next } };
+  }
+  return { entries, next: undefined };
+}
+
+/** A page of one log: entries that match among those after an id, and the id after which the next page starts. */
+async function readList(
+  pool: Pool,
+  backupId: string,
+  { firstId, lastId }: Head,
+  filter: ListFilter,
+  after: bigint | undefined,
+  limits: PageLimits,
+): Promise<{ entries: Entry[]; next: bigint | undefined }> {
+  const values: unknown[] = [];
+  const given = (value: unknown) => `$${values.push(value)}`;
+  const conditions = matching(filter, given);
+  const span = reach(limits.entries, conditions.length > 0) - 1n;
+  const [from, to] = filter.newestFirst
+    ? [most(firstId, (after ?? lastId + 1n) - 1n - span), least(lastId, (after ?? lastId + 1n) - 1n)]
+    : [most(firstId, (after ?? 0n) + 1n), least(lastId, most(firstId, (after ?? 0n) + 1n) + span)];
+  if (from > to) return { entries: [], next: undefined };
+  const order = filter.newestFirst ? 'id desc' : 'id';
+  const within = `backupid = ${given(backupId)} and id between ${given(from)} and ${given(to)}`;
+  const { rows } = await pool.query(
+    withinBytes(
+      `select *, octet_length(message) + ${ENTRY_OVERHEAD} as size from backup_logs
+       where ${[within, ...conditions].join(' and ')} order by ${order} limit ${given(limits.entries)}`,
+      order,
+      given(limits.bytes),
+    ),
+    values,
+  );
+  const entries = rows.map(toEntry);
+  const full = entries.length === limits.entries || entries.length < Number(rows[0]?.found ?? 0);
+  const looked = full ? entries.at(-1)!.id : filter.newestFirst ? from : to;
+  const done = filter.newestFirst ? looked <= firstId : looked >= lastId;
+  return { entries, next: done ? undefined : looked };
+}
+
+function matching(filter: ListFilter, given: (value: unknown) => string): string[] {
+  const time = (at: { seconds: bigint; nanos: number }) => `(${given(at.seconds)}::bigint, ${given(at.nanos)}::int)`;
+  const conditions = [];
+  if (filter.maxLevel < ALL_LEVELS) conditions.push(`loglevel <= ${given(filter.maxLevel)}`);
+  if (filter.from) conditions.push(`(created_at, created_nanos) >= ${time(filter.from)}`);
+  if (filter.to) conditions.push(`(created_at, created_nanos) < ${time(filter.to)}`);
+  if (filter.text) conditions.push(`message ilike ${given(`%${filter.text.replace(/[\\%_]/g, '\\$&')}%`)}`);
+  return conditions;
+}
+
+const most = (a: bigint, b: bigint) => (a > b ? a : b);

@@ -1,0 +1,157 @@
+import { strict as assert } from 'node:assert';
+import { existsSync, globSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import type { DescService } from '@bufbuild/protobuf';
+import { z } from 'zod';
+import { settings } from '../../src/config.ts';
+import { startBackend } from '../support/backend.ts';
+import { eventually } from '../support/eventually.ts';
+import { type Running, repository, run } from '../support/process.ts';
+
+const readme = textOf('README.md');
+const fence = /^```(.*)\n([\s\S]*?)^```$/gm;
+const { scripts }: { scripts: Record<string, string> } = JSON.parse(textOf('package.json'));
+
+const npm = [
+  'npm ci',
+  ...Object.keys(scripts).map(name => (/^(start|test)$/.test(name) ? `npm ${name}` : `npm run ${name}`)),
+];
+
+describe('README.md', function () {
+  this.timeout(60_000);
+
+  it('has no command in its blocks but those that are tested here', () => {
+    assert.ok(commands().length > 0);
+    assert.deepEqual(without([...npm, ...bufCurls()], commands()), []);
+    assert.ok(existsSync(join(repository, 'package-lock.json')), 'npm ci needs it');
+  });
+
+  it('names scripts of npm that exist, the demo being what demo.test.ts runs', () => {
+    const named = spans().filter(span => span.startsWith('npm '));
+    assert.ok(named.includes('npm run demo'));
+    const bare = named.map(command => command.split(' -- ')[0]!);
+    assert.deepEqual(without(npm, bare), []);
+    const program = scripts['demo']?.split(' ').at(-1);
+    assert.ok(textOf('test/integration/demo.test.ts').includes(`start(['${program}'`), program);
+  });
+
+  it('shows in one terminal what another one appends', async () => {
+    const [tail = '', append = '', ...more] = bufCurls();
+    assert.ok(tail.includes('/TailLogs') && append.includes('/AppendLogs') && more.length === 0);
+    const message = /"message": "(.+?)"/.exec(append)![1]!;
+    await using backend = await startBackend();
+    await using tailing = paste(tail, backend.address);
+    await eventually(() => assert.match(tailing.output(), /"caughtUp"/), 30_000);
+    for (const times of [1, 2]) {
+      await using appending = paste(append, backend.address);
+      assert.equal(await appending.exit(), 0, appending.output());
+      await eventually(() => assert.equal(tailing.output().split(message).length - 1, times, tailing.output()));
+    }
+  });
+
+  it('states settings with their defaults', () => {
+    const stated = table('Settings').map(([name, value]) => [uncoded(name!), uncoded(value!)]);
+    assert.ok(stated.length > 0);
+    assert.deepEqual(
+      stated,
+      stated.map(([name]) => [name, defaults().get(name!)]),
+    );
+    const mentioned = spans().filter(span => /^[A-Z]+(_[A-Z]+)+$/.test(span));
+    assert.deepEqual(without([...defaults().keys()], mentioned), []);
+  });
+
+  it('lists every service with all of its methods, and no others', async () => {
+    const listed: Record<string, string[]> = {};
+    let methods: string[] = [];
+    for (const [cell] of table('What it does')) {
+      const service = /^\*\*(.+)\*\*$/.exec(cell!)?.[1];
+      if (service) listed[service] = methods = [];
+      else methods.push(...cell!.split(', '));
+    }
+    // Of what others have declared it names the service only, and of reflection the package, which has two versions.
+    const expected = (await services()).map(({ name, typeName, methods }) =>
+      typeName.startsWith('backup.')
+        ? [name, methods.map(method => method.name).toSorted()]
+        : [typeName.replace(/^(grpc\.reflection)\..*/, '$1'), []],
+    );
+    for (const methods of Object.values(listed)) methods.sort();
+    assert.deepEqual(listed, Object.fromEntries(expected));
+  });
+
+  it('links to files that exist, and names no others', () => {
+    const links = [...readme.matchAll(/\]\(([^)#]+)/g)].map(([, target]) => target!).filter(to => !/^\w+:/.test(to));
+    const paths = spans().filter(span => /^\w[\w./-]*(\/|\.(ts|py|proto|yaml|json|md))$/.test(span));
+    assert.ok(links.length > 0 && paths.length > 0);
+    assert.deepEqual(
+      [...links, ...paths].filter(path => !existsSync(join(repository, path))),
+      [],
+    );
+  });
+});
+
+/** The commands of its `sh` blocks. Lines that a backslash continues stay as they are. */
+function commands(): string[] {
+  const blocks = [...readme.matchAll(fence)].filter(([, language]) => language === 'sh');
+  const lines = blocks.flatMap(([, , block]) => block!.split(/(?<!\\)\n/));
+  return lines
+    .flatMap(line => line.replace(/(^|\s)#.*/, '').split(' && '))
+    .map(command => command.trim())
+    .filter(command => command !== '');
+}
+
+function bufCurls(): string[] {
+  return commands().filter(command => command.startsWith('npx buf curl '));
+}
+
+/** Runs a command as a reader's shell would, but on the service at `address`. */
+function paste(command: string, address: string): Running {
+  const usual = `http://${defaults().get('LISTEN')}/`;
+  assert.ok(command.includes(usual), `${command} calls another address than where the service listens`);
+  return run('sh', ['-c', command.replace(usual, `http://${address}/`)]);
+}
+
+/** What it says in code font between its blocks. */
+function spans(): string[] {
+  return [...readme.replace(fence, '').matchAll(/`([^`]+)`/g)].map(([, code]) => code!);
+}
+
+/** The cells of the table below a heading, without its head. */
+function table(heading: string): string[][] {
+  const section = readme.split(/^#+ /m).find(text => text.startsWith(`${heading}\n`));
+  assert.ok(section, heading);
+  const rows = section.split('\n').filter(line => line.startsWith('|'));
+  return rows.slice(2).map(row =>
+    row
+      .split('|')
+      .slice(1, -1)
+      .map(cell => cell.trim()),
+  );
+}
+
+function uncoded(cell: string): string {
+  return cell.replace(/^`(.*)`$/, '$1');
+}
+
+function without(known: string[], all: string[]): string[] {
+  return all.filter(one => !known.includes(one));
+}
+
+/** Every setting with its default, empty if it has none. */
+function defaults(): Map<string, string> {
+  const { properties = {} } = z.toJSONSchema(settings, { io: 'input' });
+  const all = Object.entries(properties as Record<string, { default?: string }>);
+  return new Map(all.map(([name, { default: value = '' }]) => [name, value]));
+}
+
+/** The services of all generated code. */
+async function services(): Promise<DescService[]> {
+  const paths = globSync('src/gen/**/*_pb.ts', { cwd: repository });
+  const modules: Record<string, { kind?: string }>[] = await Promise.all(
+    paths.map(path => import(join(repository, path))),
+  );
+  return modules.flatMap(Object.values).filter(exported => exported.kind === 'service');
+}
+
+function textOf(path: string): string {
+  return readFileSync(join(repository, path), 'utf8');
+}
