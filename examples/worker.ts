@@ -1,11 +1,10 @@
-import { randomBytes } from 'node:crypto';
+import { randomBytes, randomUUID } from 'node:crypto';
 import { basename, join, relative, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { status as code } from '@grpc/grpc-js';
 import { Execution, Operation, Purpose, Status, Type } from '../src/gen/backup/v1/controller_pb.ts';
 import { LogLevel } from '../src/gen/backup/v1/log_pb.ts';
 import { archive, checkFolder, type Listener, survey } from './archive.ts';
-import { codeOf, connect, LIMIT, LogWriter, messageOf, ProgressReporter, patiently } from './client.ts';
+import { connect, LIMIT, LogWriter, messageOf, ProgressReporter, patiently } from './client.ts';
 
 const BACKUPS = fileURLToPath(new URL('../.data/demo/backups', import.meta.url));
 const LEFT_OUT = new Set(['.git', 'node_modules', '.data']);
@@ -23,12 +22,24 @@ export function newBackupId(): string {
 export async function backUp(address: string, folder: string, backupId: string, stop: AbortSignal): Promise<Done> {
   await checkFolder(folder);
   using service = connect(address);
-  const log = new LogWriter(service.logs, backupId, stop);
-  await createController(service, backupId, stop);
+  const { controllers, logs } = service;
+  const log = new LogWriter(logs, backupId, stop);
+  // With a request id a call may be sent again when its answer was lost: it does nothing the second time and answers as the first time.
+  const creation = {
+    backupId,
+    operation: Operation.BACKUP,
+    type: Type.COURSE,
+    itemId: 1n,
+    purpose: Purpose.GENERAL,
+    execution: Execution.IMMEDIATE,
+    requestId: randomUUID(),
+  };
+  await patiently(() => controllers.createController(creation, LIMIT), stop);
 
   let from: Status = Status.CREATED;
   const goTo = async (to: Status) => {
-    await takeStep(service, { backupId, from, to }, stop);
+    const step = { backupId, from, to, requestId: randomUUID() };
+    await patiently(() => controllers.transitionController(step, LIMIT), stop);
     from = to;
   };
   try {
@@ -65,36 +76,6 @@ export async function backUp(address: string, folder: string, backupId: string, 
     });
     throw error;
   }
-}
-
-type Service = ReturnType<typeof connect>;
-
-async function createController({ controllers }: Service, backupId: string, stop: AbortSignal): Promise<void> {
-  const request = {
-    backupId,
-    operation: Operation.BACKUP,
-    type: Type.COURSE,
-    itemId: 1n,
-    purpose: Purpose.GENERAL,
-    execution: Execution.IMMEDIATE,
-  };
-  await patiently(() => controllers.createController(request, LIMIT), stop).catch(error => {
-    // The id is of our own making, so it was us, and only the answer was lost.
-    if (codeOf(error) !== code.ALREADY_EXISTS) throw error;
-  });
-}
-
-async function takeStep(
-  { controllers }: Service,
-  step: { backupId: string; from: Status; to: Status },
-  stop: AbortSignal,
-): Promise<void> {
-  await patiently(() => controllers.transitionController(step, LIMIT), stop).catch(async error => {
-    if (codeOf(error) !== code.ABORTED) throw error;
-    // It is not in `from` any more: fine if it was this step, and only the answer was lost.
-    const { controller } = await patiently(() => controllers.getController({ backupId: step.backupId }, LIMIT), stop);
-    if (controller?.status !== step.to) throw error;
-  });
 }
 
 if (import.meta.main) {

@@ -1,4 +1,3 @@
-import { setTimeout as delay } from 'node:timers/promises';
 import type { Pool } from 'pg';
 import type { Logger } from 'pino';
 import type { Config } from './config.ts';
@@ -17,6 +16,8 @@ import { served } from './grpc/bind.ts';
 import type { ServingState } from './grpc/health.ts';
 import { startServer } from './grpc/server.ts';
 import { logService } from './log/service.ts';
+import { periodic } from './periodic.ts';
+import { forgetAnswers } from './request/forget.ts';
 import { Tokens } from './tokens.ts';
 
 export type App = AsyncDisposable & {
@@ -91,6 +92,7 @@ export async function startApp(config: Config, log: Logger): Promise<App> {
     ),
   );
   opening.use(watchDatabase(pool, server.health, config.HEALTH_INTERVAL));
+  opening.use(expireRequests(pool, config.REQUEST_RETENTION, log));
 
   const open = opening.move();
   return {
@@ -103,23 +105,19 @@ export async function startApp(config: Config, log: Logger): Promise<App> {
 
 /** Keeps health at what the database says. */
 function watchDatabase(pool: Pool, health: ServingState, intervalMs: number): AsyncDisposable {
-  const stop = new AbortController();
-  const run = async () => {
-    while (!stop.signal.aborted) {
-      const answers = await pool.query('select 1').then(
-        () => true,
-        () => false,
-      );
-      if (stop.signal.aborted) return;
-      health.serving = answers;
-      await delay(intervalMs, undefined, { signal: stop.signal }).catch(() => {});
-    }
-  };
-  const running = run();
-  return {
-    async [Symbol.asyncDispose]() {
-      stop.abort();
-      await running;
-    },
-  };
+  return periodic(intervalMs, async signal => {
+    const answers = await pool.query('select 1').then(
+      () => true,
+      () => false,
+    );
+    if (!signal.aborted) health.serving = answers;
+  });
+}
+
+/** Forgets old answers to requests. A database that is away is not worth a word: the next round will find it. */
+function expireRequests(pool: Pool, retentionMs: number, log: Logger): AsyncDisposable {
+  return periodic(60_000, async signal => {
+    const forgotten = await forgetAnswers(pool, retentionMs, signal).catch(() => 0);
+    if (forgotten > 0) log.debug({ forgotten }, 'forgot old requests');
+  });
 }

@@ -55,6 +55,7 @@ export const settings = z.object({
     .transform(level => logLevels[level])
     .describe('Most verbose level of log entries that is kept: none, error, warning, info, debug'),
   LOG_MAX_MESSAGE_BYTES: integer(1, 3_145_728).prefault('1048576').describe('Longest message of a log entry'),
+  REQUEST_RETENTION: duration.prefault('24h').describe('How long the answer to a request id is kept'),
   TAIL_HEARTBEAT: duration.prefault('10s').describe('How often a silent tail tells where it is'),
   TAIL_POLL: duration.prefault('5s').describe('How often a tail looks without having been woken'),
   TAIL_MAX_AGE: duration.prefault('30m').describe('How old a tail may become (80 to 120 % of it)'),

@@ -36,6 +36,8 @@ export const Controller = defineEntity({
     updatedAt: p.bigint().name('updated_at').defaultRaw(epochNow),
     /** The payload in base64, as Moodle stores it; read on demand only, it may be large. */
     payload: p.text().name('controller').default('').lazy(),
+    /** Length of the column `controller`, on demand only: to know before reading it. */
+    payloadLength: p.integer().formula('octet_length(controller)').lazy(),
     /** The database's clock at the time of the read, on demand only: what `updatedAt` is set to. */
     now: p.bigint().formula(epochNow).lazy(),
     /** Added to the specification's columns: counts the changes of the row. */

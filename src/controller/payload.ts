@@ -14,17 +14,20 @@ export function toColumn(payload: Uint8Array): string {
   return Buffer.from(payload).toString('base64');
 }
 
-const LARGEST_INLINE_PAYLOAD = 3 * 1024 * 1024;
+/** The most characters of the column that one message is made of: with more, it would pass the 4 MiB that clients accept by default. */
+const LARGEST_COLUMN = 4 * 1024 * 1024 - 64 * 1024;
+
+/** Refuses a column that is too long for one message, before it is read. */
+export function refuseLarge(columnLength: number): void {
+  if (columnLength <= LARGEST_COLUMN) return;
+  throw new StatusError(
+    ErrorReason.PAYLOAD_TOO_LARGE,
+    `the payload takes ${columnLength} bytes, too many for one message`,
+  );
+}
 
 /** The payload that a column holds. What other writers left there is taken for text when it is not base64. */
 export function fromColumn(column: string): Uint8Array {
   const bytes = Buffer.from(column, 'base64');
-  const payload = bytes.toString('base64') === column ? bytes : Buffer.from(column);
-  if (payload.length > LARGEST_INLINE_PAYLOAD) {
-    throw new StatusError(
-      ErrorReason.PAYLOAD_TOO_LARGE,
-      `the payload has ${payload.length} bytes, too many for one message`,
-    );
-  }
-  return payload;
+  return bytes.toString('base64') === column ? bytes : Buffer.from(column);
 }

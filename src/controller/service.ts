@@ -1,4 +1,4 @@
-import { randomBytes } from 'node:crypto';
+import { createHash, randomBytes } from 'node:crypto';
 import { create } from '@bufbuild/protobuf';
 import { type FilterQuery, LockMode, UniqueConstraintViolationException } from '@mikro-orm/core';
 import type { EntityManager, MikroORM } from '@mikro-orm/postgresql';
@@ -9,7 +9,7 @@ import {
   ControllerOrder,
   type ControllerPatch,
   ControllerSchema,
-  type ControllerService,
+  ControllerService,
   ControllerView,
   Execution,
   ListControllersRequestSchema,
@@ -22,14 +22,17 @@ import type { TimeWindow } from '../gen/backup/v1/window_pb.ts';
 import type { Handlers } from '../grpc/bind.ts';
 import { deleteLog, sealLog } from '../log/head.ts';
 import { paging } from '../paging.ts';
+import { once } from '../request/once.ts';
 import { fromSeconds, toSeconds } from '../timestamps.ts';
 import type { Tokens } from '../tokens.ts';
 import { Controller, types } from './entity.ts';
 import { canBeIn, describe, isFinished, operations, Status } from './lifecycle.ts';
-import { checkedSum, fromColumn, toColumn } from './payload.ts';
+import { checkedSum, fromColumn, refuseLarge, toColumn } from './payload.ts';
 import { refuseWhenFinished, takeStep } from './transition.ts';
 
 type Needs = { orm: MikroORM; doorbell: Doorbell; tokens: Tokens; defaultPageSize: number };
+
+const { method } = ControllerService;
 
 export function controllerService({
   orm,
@@ -39,20 +42,21 @@ export function controllerService({
 }: Needs): Handlers<typeof ControllerService> {
   return {
     async createController(request) {
-      const em = orm.em.fork();
       const run = { operation: operations[request.operation - 1]!, interactive: request.interactive };
       const status = (request.status || Status.CREATED) as Status;
       if (!canBeIn(run, status))
         throw invalidFields({ field: 'status', description: `no ${describe(run)} is ever in it` });
-      if (run.operation === 'backup' && !request.type)
+      if (run.operation === 'backup' && !request.type) {
         throw invalidFields({ field: 'type', description: 'is required for a backup' });
-      const controller = em.create(Controller, {
+      }
+      const backupId = request.backupId || newBackupId(request.requestId);
+      const fields = {
         ...run,
-        backupId: request.backupId || randomBytes(16).toString('hex'),
+        backupId,
         type: types[request.type]!,
         itemId: request.itemId,
         format: request.format || 'moodle2',
-        interactive: request.interactive ? 1 : 0,
+        interactive: request.interactive ? (1 as const) : (0 as const),
         purpose: request.purpose,
         userId: request.userId,
         status,
@@ -60,24 +64,27 @@ export function controllerService({
         executionTime: toSeconds(request.executionTime),
         checksum: checkedSum(request.payload, request.checksum, 'checksum'),
         payload: toColumn(request.payload),
-      });
-      try {
+      };
+      const creating = once(orm, method.createController, backupId, request, async em => {
+        const controller = em.create(Controller, fields);
         await em.flush();
-      } catch (error) {
+        return { controller: toMessage(controller) };
+      });
+      return rung(backupId, creating).catch((error: unknown) => {
         if (!(error instanceof UniqueConstraintViolationException)) throw error;
-        throw new StatusError(ErrorReason.CONTROLLER_EXISTS, `a controller ${controller.backupId} exists already`);
-      }
-      doorbell.ring(controller.backupId);
-      return { controller: toMessage(controller) };
+        throw new StatusError(ErrorReason.CONTROLLER_EXISTS, `a controller ${backupId} exists already`);
+      });
     },
 
     async getController({ backupId, view }) {
+      const em = orm.em.fork();
       const full = view === ControllerView.FULL;
-      const controller = await orm.em.fork().findOne(Controller, backupId, full ? { populate: ['payload'] } : {});
+      const controller = await em.findOne(Controller, backupId, full ? { populate: ['payloadLength'] } : {});
       if (!controller) throw notFound(backupId);
-      const message = toMessage(controller);
-      if (full) message.payload = fromColumn(controller.payload);
-      return { controller: message };
+      if (!full) return { controller: toMessage(controller) };
+      refuseLarge(controller.payloadLength);
+      await em.populate(controller, ['payload']);
+      return { controller: { ...toMessage(controller), payload: fromColumn(controller.payload) } };
     },
 
     async batchGetControllers({ backupIds }) {
@@ -107,59 +114,73 @@ export function controllerService({
       };
     },
 
-    async updateController({ backupId, controller: patch, updateMask, etag }) {
-      return changed(backupId, etag, (_em, controller) => {
-        const paths = new Set(updateMask!.paths);
-        for (const path of paths) changeOf(path)(controller, patch!);
-        if (paths.has('payload')) {
-          controller.checksum = checkedSum(
-            patch!.payload,
-            paths.has('checksum') ? patch!.checksum : '',
-            'controller.checksum',
-          );
-        }
-        if (controller.execution === Execution.IMMEDIATE && controller.executionTime > 0n) {
-          throw invalidFields({ field: 'controller.execution_time', description: 'is for delayed execution only' });
-        }
-      });
+    async updateController(request) {
+      const { backupId, updateMask } = request;
+      const patch = request.controller!;
+      const updating = once(orm, method.updateController, backupId, request, em =>
+        change(em, request, controller => {
+          const paths = new Set(updateMask!.paths);
+          for (const path of paths) changeOf(path)(controller, patch);
+          if (paths.has('payload')) {
+            const checksum = paths.has('checksum') ? patch.checksum : '';
+            controller.checksum = checkedSum(patch.payload, checksum, 'controller.checksum');
+          }
+          if (controller.execution === Execution.IMMEDIATE && controller.executionTime > 0n) {
+            throw invalidFields({ field: 'controller.execution_time', description: 'is for delayed execution only' });
+          }
+        }),
+      );
+      return rung(backupId, updating);
     },
 
-    async deleteController({ backupId, etag }) {
-      const deletedLogEntries = await orm.em.fork().transactional(async em => {
-        await em.remove(await locked(em, backupId, etag)).flush();
-        return deleteLog(em, backupId);
+    async deleteController(request) {
+      const { backupId } = request;
+      const deleting = once(orm, method.deleteController, backupId, request, async em => {
+        await em.remove(await locked(em, request)).flush();
+        return { deletedLogEntries: await deleteLog(em, backupId) };
       });
-      doorbell.ring(backupId);
-      return { deletedLogEntries };
+      return rung(backupId, deleting);
     },
 
-    async transitionController({ backupId, from, to, etag }) {
-      return changed(backupId, etag, async (em, controller) => {
-        takeStep(controller, from as Status, to as Status);
-        if (!isFinished(controller.status)) return;
-        if (controller.status === Status.FINISHED_OK) Object.assign(controller, { progress: '1', payload: '' });
-        await sealLog(em, backupId);
-      });
+    async transitionController(request) {
+      const { backupId, from, to } = request;
+      const stepping = once(orm, method.transitionController, backupId, request, em =>
+        change(em, request, async controller => {
+          takeStep(controller, from as Status, to as Status);
+          if (!isFinished(controller.status)) return;
+          if (controller.status === Status.FINISHED_OK) Object.assign(controller, { progress: '1', payload: '' });
+          await sealLog(em, backupId);
+        }),
+      );
+      return rung(backupId, stepping);
     },
   };
 
-  /** Changes a controller under its row's lock, and wakes who watches it. */
-  async function changed(
-    backupId: string,
-    etag: string,
-    change: (em: EntityManager, controller: Controller) => void | Promise<void>,
-  ) {
-    const controller = await orm.em.fork().transactional(async em => {
-      const found = await locked(em, backupId, etag);
-      await change(em, found);
-      // `now` is from before the wait for the lock: another change may have been given a later time.
-      if (found.now > found.updatedAt) found.updatedAt = found.now;
-      await em.flush();
-      return found;
-    });
+  /** What a change answers, once it is committed and whoever watches the run is woken. */
+  async function rung<T>(backupId: string, change: Promise<T>): Promise<T> {
+    const answer = await change;
     doorbell.ring(backupId);
-    return { controller: toMessage(controller) };
+    return answer;
   }
+}
+
+/** Changes a controller under its row's lock. */
+async function change(
+  em: EntityManager,
+  which: { backupId: string; etag: string },
+  how: (controller: Controller) => void | Promise<void>,
+): Promise<{ controller: Message }> {
+  const controller = await locked(em, which);
+  await how(controller);
+  // `now` is from before the wait for the lock: another change may have been given a later time.
+  if (controller.now > controller.updatedAt) controller.updatedAt = controller.now;
+  await em.flush();
+  return { controller: toMessage(controller) };
+}
+
+/** Made of the request id, if there is one: a creation that is sent again is about the same controller. */
+function newBackupId(requestId: string): string {
+  return requestId ? createHash('md5').update(requestId).digest('hex') : randomBytes(16).toString('hex');
 }
 
 /** The runs that match a filter, in the order of their ids, from this one on. */
@@ -176,7 +197,7 @@ export function runsOf(orm: MikroORM) {
   };
 }
 
-async function locked(em: EntityManager, backupId: string, etag: string): Promise<Controller> {
+async function locked(em: EntityManager, { backupId, etag }: { backupId: string; etag: string }): Promise<Controller> {
   const controller = await em.findOne(Controller, backupId, {
     lockMode: LockMode.PESSIMISTIC_WRITE,
     populate: ['now'],

@@ -7,7 +7,7 @@ import {
   type CourseFilter,
   CourseOrder,
   CourseSchema,
-  type CourseService,
+  CourseService,
   CourseStatus,
   type CourseUpsert,
   ListCoursesRequestSchema,
@@ -15,11 +15,14 @@ import {
 } from '../gen/backup/v1/course_pb.ts';
 import type { Handlers } from '../grpc/bind.ts';
 import { paging } from '../paging.ts';
+import { once } from '../request/once.ts';
 import { fromSeconds, toSeconds } from '../timestamps.ts';
 import type { Tokens } from '../tokens.ts';
 import { Course, LastStatus } from './entity.ts';
 
 type Needs = { orm: MikroORM; tokens: Tokens; defaultPageSize: number };
+
+const { method } = CourseService;
 
 export function courseService({ orm, tokens, defaultPageSize }: Needs): Handlers<typeof CourseService> {
   return {
@@ -49,28 +52,29 @@ export function courseService({ orm, tokens, defaultPageSize }: Needs): Handlers
       };
     },
 
-    async upsertCourses({ courses: wanted }) {
-      const rows = await orm.em.fork().transactional(async em => {
-        const upserted = await upsert(em, wanted);
+    async upsertCourses(request) {
+      const wanted = request.courses;
+      return once(orm, method.upsertCourses, wanted[0]!.courseId, request, async em => {
+        const rows = await upsert(em, wanted);
         for (const { courseId, etag } of wanted) {
-          if (etag && etag !== upserted.get(courseId)!.etagBefore) throw stale(courseId);
+          if (etag && etag !== rows.get(courseId)!.etagBefore) throw stale(courseId);
         }
-        return upserted;
+        return {
+          courses: wanted.map(({ courseId }) => toMessage(rows.get(courseId)!.course)),
+          created: [...rows.values()].filter(row => !row.etagBefore).length,
+        };
       });
-      return {
-        courses: wanted.map(({ courseId }) => toMessage(rows.get(courseId)!.course)),
-        created: [...rows.values()].filter(row => !row.etagBefore).length,
-      };
     },
 
-    async deleteCourse({ courseId, etag }) {
-      await orm.em.fork().transactional(async em => {
+    async deleteCourse(request) {
+      const { courseId, etag } = request;
+      return once(orm, method.deleteCourse, courseId, request, async em => {
         const course = await em.findOne(Course, courseId, { lockMode: LockMode.PESSIMISTIC_WRITE });
         if (!course) throw notFound(courseId);
         if (etag && etag !== etagOf(course)) throw stale(courseId);
         em.remove(course);
+        return {};
       });
-      return {};
     },
   };
 }

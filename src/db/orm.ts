@@ -4,6 +4,7 @@ import { defineConfig, MikroORM } from '@mikro-orm/postgresql';
 import { Controller } from '../controller/entity.ts';
 import { Course } from '../course/entity.ts';
 import { LogEntry, LogHead, LogRequest } from '../log/entity.ts';
+import { AnsweredRequest } from '../request/entity.ts';
 import { Setting } from './setting.ts';
 
 export type DatabaseOptions = {
@@ -22,7 +23,7 @@ export function openOrm(options: DatabaseOptions): Promise<MikroORM> {
   return MikroORM.init(
     defineConfig({
       clientUrl: options.url,
-      entities: [Controller, Course, LogEntry, LogHead, LogRequest, Setting],
+      entities: [Controller, Course, LogEntry, LogHead, LogRequest, AnsweredRequest, Setting],
       extensions: [Migrator],
       forceUtcTimezone: true,
       pool: { min: 0, max: options.poolSize },

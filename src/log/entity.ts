@@ -60,6 +60,7 @@ export const LogRequest = defineEntity({
     dropped: p.integer(),
     createdAt: p.bigint().name('created_at'),
   },
+  indexes: [{ name: 'backup_log_requests_created', properties: ['createdAt'] }],
 });
 
 export type LogRequest = InferEntity<typeof LogRequest>;

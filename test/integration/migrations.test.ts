@@ -9,6 +9,7 @@ const TABLES = [
   'backup_log_heads',
   'backup_log_requests',
   'backup_logs',
+  'backup_requests',
   'backup_settings',
 ];
 

@@ -135,6 +135,23 @@ export function badHex(good: string): string[] {
   ];
 }
 
+const UUID = '01234567-89ab-4def-8123-456789abcdef';
+
+export const requestId = {
+  accepts: ['', UUID, UUID.toUpperCase(), '00000000-0000-0000-0000-000000000000'],
+  refuses: {
+    request_id: [
+      UUID.slice(1),
+      `${UUID}0`,
+      UUID.replaceAll('-', ''),
+      `{${UUID}}`,
+      ` ${UUID}`,
+      `${UUID}\0`,
+      `${UUID}\n`,
+    ],
+  },
+};
+
 export const etag = {
   accepts: ['', 'x'.repeat(64), 'ä'.repeat(32), '\0'],
   refuses: { etag: ['x'.repeat(65), 'ä'.repeat(33), 'x'.repeat(1_000_000)] },

@@ -18,10 +18,16 @@ const rules: Rule[] = [
   {
     they: 'the database knows of the rooms no more than their entities',
     files: /^src\/db\//,
-    never: /^src\/(controller|course|log)\//,
+    never: /^src\/(controller|course|log|request)\//,
     but: /entity\.ts$/,
   },
   { they: 'logs know neither controllers nor courses', files: /^src\/log\//, never: /^src\/(controller|course)\// },
+  {
+    they: 'answers to requests are kept without knowing what they are about',
+    files: /^src\/request\//,
+    never: /^src\//,
+    but: /^src\/(db\/clock|errors)\.ts$/,
+  },
   { they: 'controllers know no courses', files: /^src\/controller\//, never: /^src\/course\// },
   {
     they: 'of logs, controllers know the head only',

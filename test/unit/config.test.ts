@@ -44,6 +44,7 @@ const table: Record<Name, { unset: unknown; good: Record<string, unknown>; bad: 
     bad: ['', 'DEBUG', '30', 'warn', 'toString'],
   },
   LOG_MAX_MESSAGE_BYTES: { unset: 1_048_576, good: { 1: 1, 3145728: 3_145_728 }, bad: [...notNumbers, '0', '3145729'] },
+  REQUEST_RETENTION: { unset: 86_400_000, ...milliseconds, bad: notDurations },
   TAIL_HEARTBEAT: { unset: 10_000, ...milliseconds, bad: notDurations },
   TAIL_POLL: { unset: 5000, ...milliseconds, bad: notDurations },
   TAIL_MAX_AGE: { unset: 1_800_000, ...milliseconds, bad: notDurations },

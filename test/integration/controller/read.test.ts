@@ -46,7 +46,7 @@ describe('Reading controllers', () => {
 
   it('refuses a payload that no message can carry, in the full view only', async () => {
     const { backupId } = await create();
-    const most = 3 * 1024 * 1024;
+    const most = 4 * 1024 * 1024 - 64 * 1024;
     await setColumn(backupId, '!'.repeat(most));
     assert.equal((await payloadOf(backupId, ControllerView.FULL)).length, most);
     await setColumn(backupId, '!'.repeat(most + 1));

@@ -23,6 +23,7 @@ import {
   int64From,
   pageSize,
   pageToken,
+  requestId,
   table,
   time,
 } from '../../support/rules.ts';
@@ -79,6 +80,7 @@ describeRules(file_backup_v1_controller, [
     executionTime: time('execution_time', 1n),
     checksum,
     payload,
+    requestId,
     whole: {
       accepts: [
         { ...later, execution: 2, purpose: Purpose.GENERAL },
@@ -189,9 +191,10 @@ describeRules(file_backup_v1_controller, [
         },
       },
       etag,
+      requestId,
     },
   ),
-  table(DeleteControllerRequestSchema, { backupId: hex(1) }, { backupId, etag }),
+  table(DeleteControllerRequestSchema, { backupId: hex(1) }, { backupId, etag, requestId }),
   table(
     TransitionControllerRequestSchema,
     { backupId: hex(1), from: Status.CREATED, to: Status.PLANNED },
@@ -200,6 +203,7 @@ describeRules(file_backup_v1_controller, [
       from: status('from', STATUSES, [0]),
       to: status('to', STATUSES, [0]),
       etag,
+      requestId,
     },
   ),
 ]);

@@ -16,6 +16,7 @@ import {
   pageSize,
   pageToken,
   refuses,
+  requestId,
   table,
   time,
 } from '../../support/rules.ts';
@@ -85,9 +86,10 @@ describeRules(file_backup_v1_course, [
           courses: [[], courses(...upTo(1001)), courses(1, 2, 1), [...courses(...upTo(999)), ...courses(500)]],
         },
       },
+      requestId,
     },
   ),
-  table(DeleteCourseRequestSchema, { courseId: 1n }, { courseId: int64From('course_id', 1n), etag }),
+  table(DeleteCourseRequestSchema, { courseId: 1n }, { courseId: int64From('course_id', 1n), etag, requestId }),
 ]);
 
 describe('The rules of courses in requests', () => {

@@ -15,6 +15,7 @@ import {
   pageSize,
   pageToken,
   refuses,
+  requestId,
   table,
   time,
 } from '../../support/rules.ts';
@@ -23,7 +24,6 @@ const upTo = (most: number) => [...Array(most).keys()].map(n => n + 1);
 const lines = (count: number) => Array(count).fill({ level: LogLevel.INFO });
 const NO_LEVEL = [10, 15, 60, -20, 2 ** 31 - 1];
 const maxLevel = { accepts: [0, 20, 30, 40, 50], refuses: { max_level: NO_LEVEL } };
-const UUID = '01234567-89ab-4def-8123-456789abcdef';
 
 describeRules(file_backup_v1_log, [
   table(
@@ -44,20 +44,7 @@ describeRules(file_backup_v1_log, [
     {
       backupId,
       entries: { accepts: [lines(1), lines(1000)], refuses: { entries: [[], lines(1001)] } },
-      requestId: {
-        accepts: ['', UUID, UUID.toUpperCase(), '00000000-0000-0000-0000-000000000000'],
-        refuses: {
-          request_id: [
-            UUID.slice(1),
-            `${UUID}0`,
-            UUID.replaceAll('-', ''),
-            `{${UUID}}`,
-            ` ${UUID}`,
-            `${UUID}\0`,
-            `${UUID}\n`,
-          ],
-        },
-      },
+      requestId,
     },
   ),
   table(
