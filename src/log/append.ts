@@ -5,7 +5,7 @@ import { ErrorReason, StatusError } from '../errors.ts';
 /** An entry to append; without `at` it gets the database's time. */
 export type NewEntry = { level: number; message: string; at: { seconds: bigint; nanos: number } | undefined };
 
-export type Appended = { firstId: bigint; lastId: bigint; dropped: number };
+export type Appended = { firstId: bigint; lastId: bigint };
 
 /**
  * Appends entries to the log of one backup: all or none, durable when this resolves.
@@ -28,12 +28,12 @@ export async function appendOnce(
   backupId: string,
   entries: NewEntry[],
   request: { id: string; dropped: number; content: Uint8Array },
-): Promise<Appended> {
+): Promise<Appended & { dropped: number }> {
   const digest = createHash('sha256').update(request.content).digest();
   try {
     const values = [...columns(backupId, entries), request.id, digest, request.dropped];
     const result = await pool.query({ name: 'append-once', text: appendSql(REMEMBER), values });
-    return appended(result.rows[0], entries.length, request.dropped);
+    return { ...appended(result.rows[0], entries.length), dropped: request.dropped };
   } catch (error) {
     // The key of the kept answers has refused the whole statement, the ids that it took included.
     if ((error as { constraint?: string }).constraint !== 'backup_log_requests_pkey') throw error;
@@ -75,12 +75,17 @@ function columns(backupId: string, entries: NewEntry[]): unknown[] {
   ];
 }
 
-function appended(row: { lastid: string }, count: number, dropped = 0): Appended {
+function appended(row: { lastid: string }, count: number): Appended {
   const lastId = BigInt(row.lastid);
-  return { firstId: lastId - BigInt(count) + 1n, lastId, dropped };
+  return { firstId: lastId - BigInt(count) + 1n, lastId };
 }
 
-async function firstAnswer(pool: Pool, backupId: string, requestId: string, digest: Buffer): Promise<Appended> {
+async function firstAnswer(
+  pool: Pool,
+  backupId: string,
+  requestId: string,
+  digest: Buffer,
+): Promise<Appended & { dropped: number }> {
   const { rows } = await pool.query(
     'select digest, firstid, lastid, dropped from backup_log_requests where backupid = $1 and requestid = $2',
     [backupId, requestId],

@@ -55,12 +55,15 @@ export function logService(needs: Needs): Handlers<typeof LogService> {
       const entries = request.entries.filter(entry => entry.level <= needs.keepLevel).map(fromMessage);
       const dropped = request.entries.length - entries.length;
       if (entries.length === 0) return { dropped };
-      const content = () => toBinary(AppendLogsRequestSchema, request);
-      const { firstId, lastId } = requestId
-        ? await appendOnce(pool, backupId, entries, { id: requestId, dropped, content: content() })
-        : await append(pool, backupId, entries);
+      const answer = requestId
+        ? await appendOnce(pool, backupId, entries, {
+            id: requestId,
+            dropped,
+            content: toBinary(AppendLogsRequestSchema, request),
+          })
+        : { ...(await append(pool, backupId, entries)), dropped };
       doorbell.ring(backupId);
-      return { firstId, lastId, dropped };
+      return answer;
     },
 
     async listLogs(request) {
