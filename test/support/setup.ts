@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, rmSync, statfsSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type EmbeddedPostgres, startEmbeddedPostgres } from '../../src/db/embedded.ts';
@@ -10,7 +10,7 @@ let folder: string | undefined;
 /** One PostgreSQL for the run: that of TEST_DATABASE_URL, else an embedded one that nobody else uses. */
 export async function mochaGlobalSetup(): Promise<void> {
   if (!process.env['TEST_DATABASE_URL']) {
-    folder = mkdtempSync(join(tmpdir(), 'backup-management-test-'));
+    folder = mkdtempSync(join(fastFolder(), 'backup-management-test-'));
     embedded = await startEmbeddedPostgres({ dataDir: join(folder, 'postgres'), durable: false });
     process.env['TEST_DATABASE_URL'] = embedded.url;
   }
@@ -21,4 +21,12 @@ export async function mochaGlobalTeardown(): Promise<void> {
   await dropTemplate();
   await embedded?.[Symbol.asyncDispose]();
   if (folder) rmSync(folder, { recursive: true, force: true });
+}
+
+// In memory where there is enough: a database of a test's own is 300 files, 350 ms on a disk and 25 there.
+function fastFolder(): string {
+  const memory = '/dev/shm';
+  if (!existsSync(memory)) return tmpdir();
+  const { bavail, bsize } = statfsSync(memory);
+  return bavail * bsize > 2 ** 31 ? memory : tmpdir();
 }
