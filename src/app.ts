@@ -31,7 +31,6 @@ export type App = AsyncDisposable & {
 export async function startApp(config: Config, log: Logger): Promise<App> {
   await using opening = new AsyncDisposableStack();
   const url = config.DATABASE_URL ?? opening.use(await startEmbeddedPostgres({ dataDir: config.DATA_DIR })).url;
-  const warn = (message: string) => log.warn(message);
   const orm = await openOrm({
     url,
     poolSize: config.DATABASE_POOL_SIZE,
@@ -43,7 +42,12 @@ export async function startApp(config: Config, log: Logger): Promise<App> {
   for (const name of await migrate(orm, url)) log.info({ migration: name }, 'migrated');
   const pool: Pool = await orm.em.getConnection().getNativeClient();
   const doorbell = opening.use(
-    new Doorbell({ url, enabled: config.NOTIFY === 'on', heartbeatMs: config.NOTIFY_HEARTBEAT, warn }),
+    new Doorbell({
+      url,
+      enabled: config.NOTIFY === 'on',
+      heartbeatMs: config.NOTIFY_HEARTBEAT,
+      warn: message => log.warn(message),
+    }),
   );
   const tokens = new Tokens((await orm.em.fork().findOneOrFail(Setting, 'token_key')).value);
   const defaultPageSize = config.DEFAULT_PAGE_SIZE;

@@ -6,6 +6,11 @@ export function fromSeconds(seconds: bigint): Timestamp | undefined {
   return seconds === 0n ? undefined : create(TimestampSchema, { seconds });
 }
 
+/** The first whole second at or after a time: what a bound on whole seconds means, whichever side it is. */
+export function ceilSeconds({ seconds, nanos }: Timestamp): bigint {
+  return seconds + (nanos > 0 ? 1n : 0n);
+}
+
 /** What `fromSeconds` is made of again; a fraction of a second is dropped. */
 export function toSeconds(timestamp: Timestamp | undefined): bigint {
   return timestamp?.seconds ?? 0n;

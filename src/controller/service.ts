@@ -23,7 +23,7 @@ import type { Handlers } from '../grpc/bind.ts';
 import { deleteLog, sealLog } from '../log/head.ts';
 import { paging } from '../paging.ts';
 import { once } from '../request/once.ts';
-import { fromSeconds, toSeconds } from '../timestamps.ts';
+import { ceilSeconds, fromSeconds, toSeconds } from '../timestamps.ts';
 import type { Tokens } from '../tokens.ts';
 import { Controller, types } from './entity.ts';
 import { canBeIn, describe, isFinished, operations, Status } from './lifecycle.ts';
@@ -273,10 +273,9 @@ function conditions(filter: ControllerFilter | undefined): FilterQuery<Controlle
   };
 }
 
-// The columns hold whole seconds, so a bound with a fraction is the next whole second for both sides.
 function within(column: 'createdAt' | 'updatedAt', window: TimeWindow | undefined): object {
-  const bound = (side: 'start' | 'end') => window?.[side] && window[side].seconds + (window[side].nanos > 0 ? 1n : 0n);
-  const [start, end] = [bound('start'), bound('end')];
+  const start = window?.start && ceilSeconds(window.start);
+  const end = window?.end && ceilSeconds(window.end);
   if (start === undefined && end === undefined) return {};
   return { [column]: { ...(start !== undefined && { $gte: start }), ...(end !== undefined && { $lt: end }) } };
 }

@@ -16,7 +16,7 @@ import {
 import type { Handlers } from '../grpc/bind.ts';
 import { paging } from '../paging.ts';
 import { once } from '../request/once.ts';
-import { fromSeconds, toSeconds } from '../timestamps.ts';
+import { ceilSeconds, fromSeconds, toSeconds } from '../timestamps.ts';
 import type { Tokens } from '../tokens.ts';
 import { Course, LastStatus } from './entity.ts';
 
@@ -147,8 +147,7 @@ function conditions(filter: CourseFilter | undefined): FilterQuery<Course>[] {
   }
   if (filter.neverRun) all.push({ lastStartTime: 0n });
   if (filter.failingSince) {
-    const { seconds, nanos } = filter.failingSince;
-    all.push({ lastStatus: LastStatus.ERROR, lastEndTime: { $gte: seconds + (nanos > 0 ? 1n : 0n) } });
+    all.push({ lastStatus: LastStatus.ERROR, lastEndTime: { $gte: ceilSeconds(filter.failingSince) } });
   }
   return all;
 }

@@ -33,10 +33,10 @@ async function firstIds(
 ): Promise<{ backupid: string; id: string }[]> {
   if (start.from === 'last' && start.entries > 0) {
     const { rows } = await pool.query(
-      `select h.backupid, min(l.id) as id
-       from backup_log_heads h, lateral (
+      `select h.backupid, coalesce(min(l.id), h.lastid + 1) as id
+       from backup_log_heads h left join lateral (
          select id from backup_logs where backupid = h.backupid and loglevel <= $2 order by id desc limit $3
-       ) l
+       ) l on true
        where h.backupid = any($1::varchar[]) group by h.backupid`,
       [backupIds, maxLevel, start.entries],
     );

@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import type { Pool } from 'pg';
 import type { Doorbell } from '../db/doorbell.ts';
 import { ErrorReason, isOutage, retryAfter, StatusError } from '../errors.ts';
@@ -156,7 +157,7 @@ async function rideOut<T>(read: () => Promise<T>, outageMs: number, stop: AbortS
       return await read();
     } catch (error) {
       if (stop.aborted || !isOutage(error) || Date.now() - began > outageMs) throw error;
-      await new Promise(resolve => setTimeout(resolve, 100));
+      await delay(100, undefined, { signal: stop }).catch(() => {});
     }
   }
 }

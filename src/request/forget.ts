@@ -1,4 +1,5 @@
 import type { Pool } from 'pg';
+import { epochNow } from '../db/clock.ts';
 
 /**
  * Forgets the answers that are older than this, and returns how many they were. In batches, each a transaction of its own, and past whatever
@@ -10,7 +11,7 @@ export async function forgetAnswers(pool: Pool, olderThanMs: number, signal: Abo
     for (let deleted = BATCH; deleted === BATCH && !signal.aborted; forgotten += deleted) {
       const { rowCount } = await pool.query(
         `delete from ${table} where ctid = any (array(
-           select ctid from ${table} where created_at < floor(extract(epoch from now()))::bigint - $1::bigint
+           select ctid from ${table} where created_at < ${epochNow} - $1::bigint
            limit ${BATCH} for update skip locked))`,
         [Math.ceil(olderThanMs / 1000)],
       );

@@ -20,10 +20,10 @@ import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { text } from 'node:stream/consumers';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import pg from 'pg';
 import { type EmbeddedPostgresOptions, startEmbeddedPostgres } from '../../src/db/embedded.ts';
+import { eventually } from '../support/eventually.ts';
 
 const SOURCE = fileURLToPath(new URL('../../src/db/embedded.ts', import.meta.url));
 const isRoot = process.getuid?.() === 0;
@@ -364,14 +364,4 @@ function processesIn(folder: string): { pid: number; command: string }[] {
     } catch {} // gone meanwhile, or another user's
   }
   return found;
-}
-
-async function eventually<T>(attempt: () => T | Promise<T>): Promise<T> {
-  for (const deadline = Date.now() + 10_000; ; await sleep(10)) {
-    try {
-      return await attempt();
-    } catch (error) {
-      if (Date.now() > deadline) throw error;
-    }
-  }
 }

@@ -27,6 +27,12 @@ export class Subscriber implements AsyncDisposable {
     this.done = read().catch((error: ServiceError) => error);
   }
 
+  /** Resolves when the stream is over, and fails with the error that it ended with, if any. */
+  async over(): Promise<void> {
+    const error = await this.done;
+    if (error) throw error;
+  }
+
   /** Waits until this many entries have come, over all streams of the history. */
   async received(count: number, ms?: number): Promise<void> {
     await eventually(() => {

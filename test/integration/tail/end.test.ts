@@ -174,10 +174,7 @@ describe('TailLogs, how it ends', () => {
     const open = Array.from({ length: 3 }, () => new Subscriber(backend, request));
     for (const subscriber of open) await subscriber.told('started');
     const one = new Subscriber(backend, request);
-    await refused(
-      one.done.then(error => Promise.reject(error)),
-      { code: 'RESOURCE_EXHAUSTED', reason: 'TOO_MANY_STREAMS' },
-    );
+    await refused(one.over(), { code: 'RESOURCE_EXHAUSTED', reason: 'TOO_MANY_STREAMS' });
     await backend.controllers.listControllers({});
     for (const subscriber of open) await subscriber.cancel();
     await eventually(() => assert.equal(backend.app.admission.streams, 0));

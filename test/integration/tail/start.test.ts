@@ -99,10 +99,7 @@ describe('TailLogs, where it starts and what it leaves out', () => {
     assert.deepEqual(await startingAfter(3n), ['4', '5']);
     assert.deepEqual(await startingAfter(5n), []);
     const beyond = new Subscriber(backend, { backupIds: [backupId], start: { case: 'afterId', value: 6n } });
-    await refused(
-      beyond.done.then(error => Promise.reject(error)),
-      { code: 'ABORTED', reason: 'HISTORY_DIVERGED' },
-    );
+    await refused(beyond.over(), { code: 'ABORTED', reason: 'HISTORY_DIVERGED' });
   });
 
   it('continues after every token that it ever sent', async () => {
@@ -142,13 +139,10 @@ describe('TailLogs, where it starts and what it leaves out', () => {
       [token, [backupId, newBackupId()]],
     ] as const) {
       const subscriber = new Subscriber(backend, { backupIds: [...backupIds], start: { case: 'resumeToken', value } });
-      await refused(
-        subscriber.done.then(error => Promise.reject(error)),
-        {
-          code: 'INVALID_ARGUMENT',
-          reason: 'RESUME_TOKEN_INVALID',
-        },
-      );
+      await refused(subscriber.over(), {
+        code: 'INVALID_ARGUMENT',
+        reason: 'RESUME_TOKEN_INVALID',
+      });
     }
   });
 
@@ -215,6 +209,8 @@ describe('TailLogs, where it starts and what it leaves out', () => {
       (await history({ backupIds: [backupId], start: { case: 'afterId', value: 4n } })).all('truncated'),
       [],
     );
+    const none = { backupIds: [backupId], start: { case: 'last', value: 3 } as const, maxLevel: LogLevel.ERROR };
+    assert.deepEqual((await history(none)).all('truncated'), []);
   });
 
   it('goes on when retention has removed everything up to its position, and no more', async () => {
@@ -235,10 +231,7 @@ describe('TailLogs, where it starts and what it leaves out', () => {
         backupIds: [backupId],
         start: { case: 'resumeToken', value: token },
       });
-      return refused(
-        subscriber.done.then(error => Promise.reject(error)),
-        { code: 'ABORTED', reason: 'HISTORY_DIVERGED' },
-      );
+      return refused(subscriber.over(), { code: 'ABORTED', reason: 'HISTORY_DIVERGED' });
     };
     await backend.database.query('delete from backup_logs where backupid = $1 and id = 3', [backupId]);
     await backend.database.query('update backup_log_heads set lastid = 2 where backupid = $1', [backupId]);
@@ -255,10 +248,7 @@ describe('TailLogs, where it starts and what it leaves out', () => {
     for (const { resumeToken } of whole.all('entries')) {
       const start = { case: 'resumeToken', value: resumeToken } as const;
       const forged = new Subscriber(backend, { backupIds: [backupId], start, follow: true });
-      await refused(
-        forged.done.then(error => Promise.reject(error)),
-        { code: 'ABORTED', reason: 'HISTORY_DIVERGED' },
-      );
+      await refused(forged.over(), { code: 'ABORTED', reason: 'HISTORY_DIVERGED' });
     }
   });
 
@@ -269,10 +259,7 @@ describe('TailLogs, where it starts and what it leaves out', () => {
     const subscriber = new Subscriber(quick, { backupIds: [backupId], follow: true });
     await subscriber.told('checkpoint', 2);
     await quick.database.query("update backup_logs set message = 'forged' where backupid = $1 and id = 2", [backupId]);
-    await refused(
-      subscriber.done.then(error => Promise.reject(error)),
-      { code: 'ABORTED', reason: 'HISTORY_DIVERGED' },
-    );
+    await refused(subscriber.over(), { code: 'ABORTED', reason: 'HISTORY_DIVERGED' });
   });
 
   it('takes a log with gigantic entries page by page', async () => {
