@@ -3,7 +3,8 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { type Timestamp, timestampNow } from '@bufbuild/protobuf/wkt';
 import { Client, credentials, type ServiceError, status } from '@grpc/grpc-js';
 import { ControllerService } from '../src/gen/backup/v1/controller_pb.ts';
-import { type LogLevel, LogService } from '../src/gen/backup/v1/log_pb.ts';
+import type { LogLevel } from '../src/gen/backup/v1/entry_pb.ts';
+import { LogService } from '../src/gen/backup/v1/log_pb.ts';
 import { createClient, type TypedClient } from '../src/grpc/client.ts';
 
 /** The services on a connection of its own, which is closed with it. */

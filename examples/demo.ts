@@ -7,7 +7,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { MultiBar } from 'cli-progress';
 import { Status } from '../src/gen/backup/v1/controller_pb.ts';
-import { LogLevel } from '../src/gen/backup/v1/log_pb.ts';
+import { LogLevel } from '../src/gen/backup/v1/entry_pb.ts';
 import { checkFolder } from './archive.ts';
 import { messageOf } from './client.ts';
 import { lineOf, nameOf, tailLogs } from './tail.ts';

@@ -1,9 +1,9 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { timestampDate } from '@bufbuild/protobuf/wkt';
 import { Status } from '../src/gen/backup/v1/controller_pb.ts';
+import { LogLevel } from '../src/gen/backup/v1/entry_pb.ts';
 import {
   type LogEntry,
-  LogLevel,
   TailEnd_Reason,
   type TailLogsRequest,
   type TailLogsResponse,

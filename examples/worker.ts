@@ -2,7 +2,7 @@ import { randomBytes, randomUUID } from 'node:crypto';
 import { basename, join, relative, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Execution, Operation, Purpose, Status, Type } from '../src/gen/backup/v1/controller_pb.ts';
-import { LogLevel } from '../src/gen/backup/v1/log_pb.ts';
+import { LogLevel } from '../src/gen/backup/v1/entry_pb.ts';
 import { archive, checkFolder, type Listener, survey } from './archive.ts';
 import { connect, LIMIT, LogWriter, messageOf, ProgressReporter, patiently } from './client.ts';
 

@@ -55,7 +55,9 @@ export async function startApp(config: Config, log: Logger): Promise<App> {
   const server = opening.use(
     await startServer(
       [
-        served(ControllerService, controllerService({ orm, doorbell, tokens, defaultPageSize })),
+        served(ControllerService, {
+          ...controllerService({ orm, doorbell, tokens, defaultPageSize }),
+        }),
         served(CourseService, courseService({ orm, tokens, defaultPageSize })),
         served(
           LogService,

@@ -6,6 +6,11 @@ export function fromSeconds(seconds: bigint): Timestamp | undefined {
   return seconds === 0n ? undefined : create(TimestampSchema, { seconds });
 }
 
+/** Epoch milliseconds of a column. */
+export function fromMillis(millis: bigint): Timestamp {
+  return create(TimestampSchema, { seconds: millis / 1000n, nanos: Number(millis % 1000n) * 1_000_000 });
+}
+
 /** The first whole second at or after a time: what a bound on whole seconds means, whichever side it is. */
 export function ceilSeconds({ seconds, nanos }: Timestamp): bigint {
   return seconds + (nanos > 0 ? 1n : 0n);

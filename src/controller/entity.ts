@@ -1,12 +1,18 @@
 import { defineEntity, type InferEntity, type Opt, p } from '@mikro-orm/core';
 import { epochNow } from '../db/clock.ts';
-import { type Operation, operations, Status } from './lifecycle.ts';
+import { type Operation, type Outcome, operations, Status } from './lifecycle.ts';
 
 /** What part of a site a run covers; the empty string is a restore that has not looked yet. Column `type`. */
 export const types = ['', 'activity', 'section', 'course'] as const;
 
 /** When a run starts. Moodle's numbers (backup::EXECUTION_*), column `execution`. */
 export const Execution = { IMMEDIATE: 1, DELAYED: 2 } as const;
+
+/** When a run in the queue is due, in SQL: not before it was created, or those that name no time would always come first. */
+export const dueTime = 'greatest(executiontime, created_at)';
+
+/** What waits for a worker, in SQL. */
+export const inQueue = `status = ${Status.AWAITING} and execution = ${Execution.DELAYED}`;
 
 /**
  * A run of a backup or a restore: table `backup_controllers`. All times are epoch seconds by the database's clock. The key is `backupid`
@@ -40,8 +46,32 @@ export const Controller = defineEntity({
     payloadLength: p.integer().formula('octet_length(controller)').lazy(),
     /** The database's clock at the time of the read, on demand only: what `updatedAt` is set to. */
     now: p.bigint().formula(epochNow).lazy(),
-    /** Added to the specification's columns: counts the changes of the row. */
+    // Added to the specification's columns, from here on.
+    /** Counts the changes of the row, other than reports of progress. */
     revision: p.integer().version(),
+    exclusive: p.boolean().default(false),
+    /** How often the run may be begun before the loss of a worker ends it. */
+    maxAttempts: p.smallint().name('maxattempts').default(1),
+    /** How often it has been claimed: the number of the current attempt, or of the last one. */
+    attempt: p.integer().default(0),
+    /** Attempts that were lost with their worker, since the creation or the last retry. */
+    lostAttempts: p.smallint().name('lostattempts').default(0),
+    /** Held by the worker that knows this token; null when nobody holds it. */
+    leaseToken: p.uuid().name('leasetoken').nullable(),
+    leaseWorker: p.string().length(100).name('leaseworker').default(''),
+    /** Epoch milliseconds. */
+    leasedAt: p.bigint().name('leasedat').default(0),
+    /** Epoch milliseconds. Not indexed: it changes with every report, which an index would make several times as expensive. */
+    leaseExpires: p.bigint().name('leaseexpires').default(0),
+    /** For how long a report renews the lease, in milliseconds. */
+    leaseMs: p.integer().name('leasems').default(0),
+    /** When the worker was asked to cancel; 0 when it was not. */
+    cancelRequestedAt: p.bigint().name('cancelrequestedat').default(0),
+    outcome: p.smallint().$type<Outcome>().default(0),
+    /** When it last became EXECUTING; 0 is never. */
+    startedAt: p.bigint().name('startedat').default(0),
+    /** When it finished; 0 when it has not. */
+    endedAt: p.bigint().name('endedat').default(0),
   },
   indexes: [
     { name: 'backup_controllers_id', properties: ['id'] },
@@ -51,9 +81,8 @@ export const Controller = defineEntity({
     { name: 'backup_controllers_created', properties: ['createdAt', 'id'] },
     { name: 'backup_controllers_item', properties: ['operation', 'type', 'itemId', 'createdAt'] },
     {
-      name: 'backup_controllers_queue',
-      properties: ['executionTime', 'id'],
-      where: `status = ${Status.AWAITING}`,
+      name: 'backup_controllers_due',
+      expression: `create index backup_controllers_due on backup_controllers (${dueTime}, id) where ${inQueue}`,
     },
   ],
   checks: [
@@ -67,10 +96,39 @@ export const Controller = defineEntity({
       name: 'backup_controllers_times_check',
       expression: 'executiontime >= 0 and created_at >= 0 and updated_at >= 0',
     },
+    { name: 'backup_controllers_lease_check', expression: `leasetoken is null or status = ${Status.EXECUTING}` },
   ],
 });
 
 export type Controller = InferEntity<typeof Controller>;
+
+/** What an exclusive run keeps others from: one row for each operation, type and item that ever had one. */
+export const Exclusive = defineEntity({
+  name: 'Exclusive',
+  tableName: 'backup_exclusives',
+  properties: {
+    operation: p.string().length(20).$type<Operation>().primary(),
+    type: p.string().length(10).$type<(typeof types)[number]>().primary(),
+    itemId: p.bigint().name('itemid').primary(),
+    /** The run that was last let in. It keeps others out until it has finished. */
+    backupId: p.string().length(32).name('backupid'),
+  },
+});
+
+export type Exclusive = InferEntity<typeof Exclusive>;
+
+/** A controller that was deleted, for those who were told of it and continue later: table `backup_removals`. */
+export const Removal = defineEntity({
+  name: 'Removal',
+  tableName: 'backup_removals',
+  properties: {
+    backupId: p.string().length(32).name('backupid').primary(),
+    createdAt: p.bigint().name('created_at').defaultRaw(epochNow),
+  },
+  indexes: [{ name: 'backup_removals_created', properties: ['createdAt'] }],
+});
+
+export type Removal = InferEntity<typeof Removal>;
 
 function oneOf(column: string, values: readonly string[]): string {
   return `${column} in (${values.map(value => `'${value}'`).join(', ')})`;

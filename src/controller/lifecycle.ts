@@ -14,6 +14,11 @@ export const Status = {
 
 export type Status = (typeof Status)[keyof typeof Status];
 
+/** How a run ended. Not Moodle's, whose statuses know two ends only. Column `outcome`, 0 until it ends. */
+export const Outcome = { SUCCEEDED: 1, SUCCEEDED_WITH_WARNINGS: 2, FAILED: 3, CANCELLED: 4, LOST: 5 } as const;
+
+export type Outcome = 0 | (typeof Outcome)[keyof typeof Outcome];
+
 export const operations = ['backup', 'restore'] as const;
 
 export type Operation = (typeof operations)[number];

@@ -1,5 +1,4 @@
 import { createHash, randomBytes } from 'node:crypto';
-import { create } from '@bufbuild/protobuf';
 import { type FilterQuery, LockMode, UniqueConstraintViolationException } from '@mikro-orm/core';
 import type { EntityManager, MikroORM } from '@mikro-orm/postgresql';
 import type { Doorbell } from '../db/doorbell.ts';
@@ -8,26 +7,24 @@ import {
   type ControllerFilter,
   ControllerOrder,
   type ControllerPatch,
-  ControllerSchema,
   ControllerService,
   ControllerView,
   Execution,
   ListControllersRequestSchema,
   type Controller as Message,
-  type Operation,
   Purpose,
-  type Type,
 } from '../gen/backup/v1/controller_pb.ts';
-import type { TimeWindow } from '../gen/backup/v1/window_pb.ts';
 import type { Handlers } from '../grpc/bind.ts';
 import { deleteLog, sealLog } from '../log/head.ts';
 import { paging } from '../paging.ts';
+import { checkedSum, fromColumn, refuseLarge, toColumn } from '../payload/column.ts';
 import { once } from '../request/once.ts';
-import { ceilSeconds, fromSeconds, toSeconds } from '../timestamps.ts';
+import { toSeconds } from '../timestamps.ts';
 import type { Tokens } from '../tokens.ts';
+import { ringChanges } from './bell.ts';
 import { Controller, types } from './entity.ts';
 import { canBeIn, describe, isFinished, operations, Status } from './lifecycle.ts';
-import { checkedSum, fromColumn, refuseLarge, toColumn } from './payload.ts';
+import { conditions, etagOf, notFound, toMessage } from './message.ts';
 import { refuseWhenFinished, takeStep } from './transition.ts';
 
 type Needs = { orm: MikroORM; doorbell: Doorbell; tokens: Tokens; defaultPageSize: number };
@@ -39,7 +36,16 @@ export function controllerService({
   doorbell,
   tokens,
   defaultPageSize,
-}: Needs): Handlers<typeof ControllerService> {
+}: Needs): Pick<
+  Handlers<typeof ControllerService>,
+  | 'createController'
+  | 'getController'
+  | 'batchGetControllers'
+  | 'listControllers'
+  | 'updateController'
+  | 'deleteController'
+  | 'transitionController'
+> {
   return {
     async createController(request) {
       const run = { operation: operations[request.operation - 1]!, interactive: request.interactive };
@@ -159,7 +165,7 @@ export function controllerService({
   /** What a change answers, once it is committed and whoever watches the run is woken. */
   async function rung<T>(backupId: string, change: Promise<T>): Promise<T> {
     const answer = await change;
-    doorbell.ring(backupId);
+    ringChanges(doorbell, [backupId]);
     return answer;
   }
 }
@@ -257,29 +263,6 @@ function given<T extends string | number>(value: T, field: string): T {
   return value;
 }
 
-function conditions(filter: ControllerFilter | undefined): FilterQuery<Controller> {
-  if (!filter) return {};
-  return {
-    ...(filter.operation && { operation: operations[filter.operation - 1]! }),
-    ...(filter.type && { type: types[filter.type]! }),
-    ...(filter.itemId !== undefined && { itemId: filter.itemId }),
-    ...(filter.userId !== undefined && { userId: filter.userId }),
-    ...(filter.statuses.length > 0 && { status: { $in: filter.statuses as Status[] } }),
-    ...(filter.purposes.length > 0 && { purpose: { $in: filter.purposes } }),
-    ...(filter.format && { format: filter.format }),
-    ...(filter.execution && { execution: filter.execution as 1 | 2 }),
-    ...within('createdAt', filter.created),
-    ...within('updatedAt', filter.updated),
-  };
-}
-
-function within(column: 'createdAt' | 'updatedAt', window: TimeWindow | undefined): object {
-  const start = window?.start && ceilSeconds(window.start);
-  const end = window?.end && ceilSeconds(window.end);
-  if (start === undefined && end === undefined) return {};
-  return { [column]: { ...(start !== undefined && { $gte: start }), ...(end !== undefined && { $lt: end }) } };
-}
-
 function beyond([createdAt, id]: string[], side: '$gt' | '$lt'): FilterQuery<Controller> {
   return {
     $or: [
@@ -291,35 +274,4 @@ function beyond([createdAt, id]: string[], side: '$gt' | '$lt'): FilterQuery<Con
 
 function usualExecution(purpose: number): Execution {
   return purpose === Purpose.ASYNC || purpose === Purpose.COPY ? Execution.DELAYED : Execution.IMMEDIATE;
-}
-
-function notFound(backupId: string): StatusError {
-  return new StatusError(ErrorReason.CONTROLLER_NOT_FOUND, `there is no controller ${backupId}`);
-}
-
-function etagOf({ id, revision }: Controller): string {
-  return `${id}.${revision}`;
-}
-
-function toMessage(controller: Controller): Message {
-  const executionTime = fromSeconds(controller.executionTime);
-  return create(ControllerSchema, {
-    id: controller.id,
-    backupId: controller.backupId,
-    operation: (operations.indexOf(controller.operation) + 1) as Operation,
-    type: types.indexOf(controller.type) as Type,
-    itemId: controller.itemId,
-    format: controller.format,
-    interactive: controller.interactive === 1,
-    purpose: controller.purpose as Purpose,
-    userId: controller.userId,
-    status: controller.status,
-    execution: controller.execution,
-    ...(executionTime && { executionTime }),
-    checksum: controller.checksum,
-    progress: Number(controller.progress),
-    createTime: { seconds: controller.createdAt },
-    updateTime: { seconds: controller.updatedAt },
-    etag: etagOf(controller),
-  });
 }

@@ -21,6 +21,7 @@ export type DoorbellOptions = {
 export class Doorbell implements AsyncDisposable {
   readonly #options: DoorbellOptions;
   readonly #latches = new Map<string, Set<Latch>>();
+  readonly #observers = new Set<Observer>();
   readonly #stop = new AbortController();
   readonly #running: Promise<void>;
   #client: pg.Client | undefined;
@@ -51,6 +52,12 @@ export class Doorbell implements AsyncDisposable {
     });
     for (const key of keys) this.#latches.set(key, (this.#latches.get(key) ?? new Set()).add(latch));
     return latch;
+  }
+
+  /** Hears every ring, on whichever replica; undefined whenever some may have been missed. */
+  observe(observer: Observer): Disposable {
+    this.#observers.add(observer);
+    return { [Symbol.dispose]: () => void this.#observers.delete(observer) };
   }
 
   /** Wakes this replica at once and the others soon. Never fails and never waits. */
@@ -142,12 +149,16 @@ export class Doorbell implements AsyncDisposable {
 
   #wake(key: string): void {
     for (const latch of this.#latches.get(key) ?? []) latch.set();
+    for (const observer of this.#observers) observer(key);
   }
 
   #wakeAll(): void {
     for (const latches of this.#latches.values()) for (const latch of latches) latch.set();
+    for (const observer of this.#observers) observer(undefined);
   }
 }
+
+type Observer = (key: string | undefined) => void;
 
 // Neither is in the types of pg.
 type ListeningClient = pg.Client & { processID: number; connection: { stream: Socket } };
@@ -158,5 +169,5 @@ const NOTIFY = `select pg_notify('${CHANNEL}', payload) from unnest($1::text[]) 
 
 const MOST_UNSENT = 10_000;
 
-// A payload holds less than 8000 bytes; a key is at most 32.
+// A payload holds less than 8000 bytes; a key is at most 33.
 const KEYS_PER_NOTIFY = 200;

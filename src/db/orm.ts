@@ -1,9 +1,10 @@
 import { fileURLToPath } from 'node:url';
 import { Migrator } from '@mikro-orm/migrations';
 import { defineConfig, MikroORM } from '@mikro-orm/postgresql';
-import { Controller } from '../controller/entity.ts';
+import { Controller, Exclusive, Removal } from '../controller/entity.ts';
 import { Course } from '../course/entity.ts';
 import { LogEntry, LogHead, LogRequest } from '../log/entity.ts';
+import { Payload, PayloadChunk } from '../payload/entity.ts';
 import { AnsweredRequest } from '../request/entity.ts';
 import { Setting } from './setting.ts';
 
@@ -23,7 +24,19 @@ export function openOrm(options: DatabaseOptions): Promise<MikroORM> {
   return MikroORM.init(
     defineConfig({
       clientUrl: options.url,
-      entities: [Controller, Course, LogEntry, LogHead, LogRequest, AnsweredRequest, Setting],
+      entities: [
+        Controller,
+        Exclusive,
+        Removal,
+        Payload,
+        PayloadChunk,
+        Course,
+        LogEntry,
+        LogHead,
+        LogRequest,
+        AnsweredRequest,
+        Setting,
+      ],
       extensions: [Migrator],
       forceUtcTimezone: true,
       pool: { min: 0, max: options.poolSize },

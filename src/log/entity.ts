@@ -13,6 +13,8 @@ export const LogEntry = defineEntity({
     createdAt: p.bigint().name('created_at'),
     /** Added to the specification's columns: the part of the time below a second, in nanoseconds. */
     createdNanos: p.integer().name('created_nanos').default(0),
+    /** Added as well: the attempt of the run that wrote it, 0 when it was written without a lease. */
+    attempt: p.integer().default(0),
   },
   checks: [
     { name: 'backup_logs_id_check', expression: 'id > 0' },

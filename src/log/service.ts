@@ -4,16 +4,15 @@ import type { Pool } from 'pg';
 import type { Doorbell } from '../db/doorbell.ts';
 import { invalidFields } from '../errors.ts';
 import type { ControllerFilter, Status } from '../gen/backup/v1/controller_pb.ts';
+import type { LogLevel, NewLogEntry } from '../gen/backup/v1/entry_pb.ts';
 import {
   AppendLogsRequestSchema,
   ListLogsRequestSchema,
   type LogEntry,
   LogEntrySchema,
   type LogHeadSchema,
-  type LogLevel,
   LogOrder,
   type LogService,
-  type NewLogEntry,
   TailEnd_Reason,
   type TailLogsRequest,
   type TailLogsResponseSchema,

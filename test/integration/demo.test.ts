@@ -20,7 +20,7 @@ import { list } from 'tar';
 import { tailLogs } from '../../examples/tail.ts';
 import { backUp, newBackupId } from '../../examples/worker.ts';
 import { Status } from '../../src/gen/backup/v1/controller_pb.ts';
-import { LogLevel } from '../../src/gen/backup/v1/log_pb.ts';
+import { LogLevel } from '../../src/gen/backup/v1/entry_pb.ts';
 import { startBackend, startReplica } from '../support/backend.ts';
 import { createDatabase } from '../support/database.ts';
 import { eventually } from '../support/eventually.ts';

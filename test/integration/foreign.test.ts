@@ -24,7 +24,8 @@ import {
   Type,
 } from '../../src/gen/backup/v1/controller_pb.ts';
 import { CourseService } from '../../src/gen/backup/v1/course_pb.ts';
-import { LogLevel, LogService, TailEnd_Reason } from '../../src/gen/backup/v1/log_pb.ts';
+import { LogLevel } from '../../src/gen/backup/v1/entry_pb.ts';
+import { LogService, TailEnd_Reason } from '../../src/gen/backup/v1/log_pb.ts';
 import { BadRequestSchema, ErrorInfoSchema } from '../../src/gen/google/rpc/error_details_pb.ts';
 import { ServerReflection } from '../../src/gen/grpc/reflection/v1/reflection_pb.ts';
 import { ServerReflection as ServerReflectionAlpha } from '../../src/gen/grpc/reflection/v1alpha/reflection_pb.ts';

@@ -1,5 +1,6 @@
 import { strict as assert } from 'node:assert';
-import { LogLevel, LogOrder } from '../../src/gen/backup/v1/log_pb.ts';
+import { LogLevel } from '../../src/gen/backup/v1/entry_pb.ts';
+import { LogOrder } from '../../src/gen/backup/v1/log_pb.ts';
 import { type Backend, startBackend } from '../support/backend.ts';
 import { refused } from '../support/status.ts';
 import { append, newBackupId, writeAll } from '../support/writing.ts';

@@ -1,6 +1,7 @@
 import { strict as assert } from 'node:assert';
+import { LogLevel } from '../../src/gen/backup/v1/entry_pb.ts';
 import type { LogEntry, TailLogsResponse } from '../../src/gen/backup/v1/log_pb.ts';
-import { LogLevel, TailEnd_Reason } from '../../src/gen/backup/v1/log_pb.ts';
+import { TailEnd_Reason } from '../../src/gen/backup/v1/log_pb.ts';
 
 type Event = TailLogsResponse['event'];
 

@@ -1,7 +1,7 @@
 import { randomBytes, randomUUID } from 'node:crypto';
 import { type ServiceError, status } from '@grpc/grpc-js';
 import { Operation, Purpose, Status, Type } from '../../src/gen/backup/v1/controller_pb.ts';
-import { LogLevel } from '../../src/gen/backup/v1/log_pb.ts';
+import { LogLevel } from '../../src/gen/backup/v1/entry_pb.ts';
 import type { Replica } from './backend.ts';
 import type { Database } from './database.ts';
 import type { Truth } from './history.ts';

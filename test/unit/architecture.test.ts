@@ -42,7 +42,7 @@ const rules: Rule[] = [
   },
   {
     they: 'generated code of backups is seen by services and the composition root only',
-    files: /^src\/(?!.*\/service\.ts$|app\.ts$|errors\.ts$)/,
+    files: /^src\/(?!.*\/(service|message)\.ts$|app\.ts$|errors\.ts$)/,
     never: /^src\/gen\/backup\//,
   },
   {

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import { Status } from '../../../src/gen/backup/v1/controller_pb.ts';
-import { LogLevel } from '../../../src/gen/backup/v1/log_pb.ts';
+import { LogLevel } from '../../../src/gen/backup/v1/entry_pb.ts';
 import { type Backend, startBackend } from '../../support/backend.ts';
 import { refused, winners } from '../../support/status.ts';
 import { backup, newId, put } from './requests.ts';

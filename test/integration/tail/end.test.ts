@@ -1,6 +1,6 @@
 import { strict as assert } from 'node:assert';
 import { status } from '@grpc/grpc-js';
-import { LogLevel } from '../../../src/gen/backup/v1/log_pb.ts';
+import { LogLevel } from '../../../src/gen/backup/v1/entry_pb.ts';
 import { startBackend } from '../../support/backend.ts';
 import { eventually } from '../../support/eventually.ts';
 import { refused } from '../../support/status.ts';

@@ -1,9 +1,8 @@
+import { LogLevel, NewLogEntrySchema } from '../../../src/gen/backup/v1/entry_pb.ts';
 import {
   AppendLogsRequestSchema,
   file_backup_v1_log,
   ListLogsRequestSchema,
-  LogLevel,
-  NewLogEntrySchema,
   TailLogsRequestSchema,
 } from '../../../src/gen/backup/v1/log_pb.ts';
 import {

@@ -14,7 +14,7 @@ import type { UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file backup/v1/error.proto.
  */
 export const file_backup_v1_error: GenFile = /*@__PURE__*/
-  fileDesc("ChViYWNrdXAvdjEvZXJyb3IucHJvdG8SCWJhY2t1cC52MSqiBwoLRXJyb3JSZWFzb24SHAoYRVJST1JfUkVBU09OX1VOU1BFQ0lGSUVEEAASJAoaRVJST1JfUkVBU09OX0lOVkFMSURfRklFTEQQARoEiLUYAxIoCh5FUlJPUl9SRUFTT05fTUFMRk9STUVEX01FU1NBR0UQAhoEiLUYAxIpCh9FUlJPUl9SRUFTT05fUEFHRV9UT0tFTl9JTlZBTElEEAMaBIi1GAMSKwohRVJST1JfUkVBU09OX1JFU1VNRV9UT0tFTl9JTlZBTElEEAQaBIi1GAMSKAoeRVJST1JfUkVBU09OX1JFUVVFU1RfSURfUkVVU0VEEAUaBIi1GAMSKwohRVJST1JfUkVBU09OX0NPTlRST0xMRVJfTk9UX0ZPVU5EEBQaBIi1GAUSJwodRVJST1JfUkVBU09OX0NPVVJTRV9OT1RfRk9VTkQQFRoEiLUYBRImChxFUlJPUl9SRUFTT05fU0VSVklDRV9VTktOT1dOEBcaBIi1GAUSKAoeRVJST1JfUkVBU09OX0NPTlRST0xMRVJfRVhJU1RTEBYaBIi1GAYSKQofRVJST1JfUkVBU09OX0lMTEVHQUxfVFJBTlNJVElPThAoGgSItRgJEioKIEVSUk9SX1JFQVNPTl9DT05UUk9MTEVSX0ZJTklTSEVEECkaBIi1GAkSKAoeRVJST1JfUkVBU09OX1BBWUxPQURfVE9PX0xBUkdFECoaBIi1GAkSJAoaRVJST1JfUkVBU09OX0VUQUdfTUlTTUFUQ0gQPBoEiLUYChIlChtFUlJPUl9SRUFTT05fU1RBVFVTX0NIQU5HRUQQPRoEiLUYChInCh1FUlJPUl9SRUFTT05fSElTVE9SWV9ESVZFUkdFRBA+GgSItRgKEh8KFUVSUk9SX1JFQVNPTl9DT05GTElDVBA/GgSItRgKEicKHUVSUk9SX1JFQVNPTl9UT09fTUFOWV9TVFJFQU1TEFAaBIi1GAgSKwohRVJST1JfUkVBU09OX0RBVEFCQVNFX1VOQVZBSUxBQkxFEGQaBIi1GA4SHwoVRVJST1JfUkVBU09OX0RSQUlOSU5HEGUaBIi1GA4SKAoeRVJST1JfUkVBU09OX0RFQURMSU5FX0VYQ0VFREVEEHgaBIi1GAQSIAoWRVJST1JfUkVBU09OX0NBTkNFTExFRBB5GgSItRgBEiAKFUVSUk9SX1JFQVNPTl9JTlRFUk5BTBCMARoEiLUYDTpJCgRjb2RlEiEuZ29vZ2xlLnByb3RvYnVmLkVudW1WYWx1ZU9wdGlvbnMY0YYDIAEoDjIQLmdvb2dsZS5ycGMuQ29kZVIEY29kZWIGcHJvdG8z", [file_google_protobuf_descriptor, file_google_rpc_code]);
+  fileDesc("ChViYWNrdXAvdjEvZXJyb3IucHJvdG8SCWJhY2t1cC52MSrqCAoLRXJyb3JSZWFzb24SHAoYRVJST1JfUkVBU09OX1VOU1BFQ0lGSUVEEAASJAoaRVJST1JfUkVBU09OX0lOVkFMSURfRklFTEQQARoEiLUYAxIoCh5FUlJPUl9SRUFTT05fTUFMRk9STUVEX01FU1NBR0UQAhoEiLUYAxIpCh9FUlJPUl9SRUFTT05fUEFHRV9UT0tFTl9JTlZBTElEEAMaBIi1GAMSKwohRVJST1JfUkVBU09OX1JFU1VNRV9UT0tFTl9JTlZBTElEEAQaBIi1GAMSKAoeRVJST1JfUkVBU09OX1JFUVVFU1RfSURfUkVVU0VEEAUaBIi1GAMSKwohRVJST1JfUkVBU09OX0NPTlRST0xMRVJfTk9UX0ZPVU5EEBQaBIi1GAUSJwodRVJST1JfUkVBU09OX0NPVVJTRV9OT1RfRk9VTkQQFRoEiLUYBRImChxFUlJPUl9SRUFTT05fU0VSVklDRV9VTktOT1dOEBcaBIi1GAUSKAoeRVJST1JfUkVBU09OX0NPTlRST0xMRVJfRVhJU1RTEBYaBIi1GAYSKQofRVJST1JfUkVBU09OX0lMTEVHQUxfVFJBTlNJVElPThAoGgSItRgJEioKIEVSUk9SX1JFQVNPTl9DT05UUk9MTEVSX0ZJTklTSEVEECkaBIi1GAkSKAoeRVJST1JfUkVBU09OX1BBWUxPQURfVE9PX0xBUkdFECoaBIi1GAkSIQoXRVJST1JfUkVBU09OX0xFQVNFX0xPU1QQKxoEiLUYCRIoCh5FUlJPUl9SRUFTT05fQ09OVFJPTExFUl9MRUFTRUQQLBoEiLUYCRImChxFUlJPUl9SRUFTT05fRVhDTFVTSVZFX1RBS0VOEC0aBIi1GAkSJgocRVJST1JfUkVBU09OX1dBVENIX1RPT19MQVJHRRAuGgSItRgJEiQKGkVSUk9SX1JFQVNPTl9FVEFHX01JU01BVENIEDwaBIi1GAoSJQobRVJST1JfUkVBU09OX1NUQVRVU19DSEFOR0VEED0aBIi1GAoSJwodRVJST1JfUkVBU09OX0hJU1RPUllfRElWRVJHRUQQPhoEiLUYChIfChVFUlJPUl9SRUFTT05fQ09ORkxJQ1QQPxoEiLUYChInCh1FUlJPUl9SRUFTT05fVE9PX01BTllfU1RSRUFNUxBQGgSItRgIEisKIUVSUk9SX1JFQVNPTl9EQVRBQkFTRV9VTkFWQUlMQUJMRRBkGgSItRgOEh8KFUVSUk9SX1JFQVNPTl9EUkFJTklORxBlGgSItRgOEigKHkVSUk9SX1JFQVNPTl9ERUFETElORV9FWENFRURFRBB4GgSItRgEEiAKFkVSUk9SX1JFQVNPTl9DQU5DRUxMRUQQeRoEiLUYARIpCh5FUlJPUl9SRUFTT05fQ0hFQ0tTVU1fTUlTTUFUQ0gQggEaBIi1GA8SIAoVRVJST1JfUkVBU09OX0lOVEVSTkFMEIwBGgSItRgNOkkKBGNvZGUSIS5nb29nbGUucHJvdG9idWYuRW51bVZhbHVlT3B0aW9ucxjRhgMgASgOMhAuZ29vZ2xlLnJwYy5Db2RlUgRjb2RlYgZwcm90bzM", [file_google_protobuf_descriptor, file_google_rpc_code]);
 
 /**
  * Why a call was refused. Every error of this package carries a `google.rpc.ErrorInfo` with the domain `backup.v1` and the name of
@@ -101,18 +101,47 @@ export const ErrorReason = {
   ILLEGAL_TRANSITION: 40,
 
   /**
-   * A finished controller takes no new progress or payload.
+   * A finished controller takes no new progress or payload, and there is nothing to cancel.
    *
    * @generated from enum value: ERROR_REASON_CONTROLLER_FINISHED = 41;
    */
   CONTROLLER_FINISHED: 41,
 
   /**
-   * The stored payload is larger than one message can carry.
+   * The stored payload is larger than one message can carry (use DownloadPayload), or the uploaded one larger than the service accepts.
    *
    * @generated from enum value: ERROR_REASON_PAYLOAD_TOO_LARGE = 42;
    */
   PAYLOAD_TOO_LARGE: 42,
+
+  /**
+   * The lease is not the caller's any more: it expired, was given back or finished, or the controller was deleted. Nothing was changed. Stop
+   * working on this run.
+   *
+   * @generated from enum value: ERROR_REASON_LEASE_LOST = 43;
+   */
+  LEASE_LOST: 43,
+
+  /**
+   * A worker holds the controller, and only it may do this. The metadata keys `worker` and `expire_time` say who and until when.
+   *
+   * @generated from enum value: ERROR_REASON_CONTROLLER_LEASED = 44;
+   */
+  CONTROLLER_LEASED: 44,
+
+  /**
+   * Another unfinished controller has this operation, type and item. The metadata key `backup_id` names it.
+   *
+   * @generated from enum value: ERROR_REASON_EXCLUSIVE_TAKEN = 45;
+   */
+  EXCLUSIVE_TAKEN: 45,
+
+  /**
+   * The filter of the watch matches more controllers than one watch may have. Narrow it.
+   *
+   * @generated from enum value: ERROR_REASON_WATCH_TOO_LARGE = 46;
+   */
+  WATCH_TOO_LARGE: 46,
 
   /**
    * The row has changed since the etag was read. Read it again, decide again.
@@ -177,6 +206,13 @@ export const ErrorReason = {
    * @generated from enum value: ERROR_REASON_CANCELLED = 121;
    */
   CANCELLED: 121,
+
+  /**
+   * The bytes do not have the checksum that they should have. The metadata keys `expected` and `found` have both.
+   *
+   * @generated from enum value: ERROR_REASON_CHECKSUM_MISMATCH = 130;
+   */
+  CHECKSUM_MISMATCH: 130,
 
   /**
    * A fault of the service. `google.rpc.RequestInfo` has the id under which the service's own log tells more.

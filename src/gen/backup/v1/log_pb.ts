@@ -6,6 +6,8 @@ import type { GenEnum, GenFile, GenMessage, GenService } from "@bufbuild/protobu
 import { enumDesc, fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
 import type { ControllerFilter, Status } from "./controller_pb.ts";
 import { file_backup_v1_controller } from "./controller_pb.ts";
+import type { LogLevel, NewLogEntry } from "./entry_pb.ts";
+import { file_backup_v1_entry } from "./entry_pb.ts";
 import type { TimeWindow } from "./window_pb.ts";
 import { file_backup_v1_window } from "./window_pb.ts";
 import { file_buf_validate_validate } from "@bufbuild/protovalidate/gen/buf/validate/validate_pb.js";
@@ -17,7 +19,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file backup/v1/log.proto.
  */
 export const file_backup_v1_log: GenFile = /*@__PURE__*/
-  fileDesc("ChNiYWNrdXAvdjEvbG9nLnByb3RvEgliYWNrdXAudjEijwEKCExvZ0VudHJ5EhEKCWJhY2t1cF9pZBgBIAEoCRIKCgJpZBgCIAEoAxIiCgVsZXZlbBgDIAEoDjITLmJhY2t1cC52MS5Mb2dMZXZlbBIPCgdtZXNzYWdlGAQgASgJEi8KC2NyZWF0ZV90aW1lGAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCLyAQoLTmV3TG9nRW50cnkSMgoFbGV2ZWwYASABKA4yEy5iYWNrdXAudjEuTG9nTGV2ZWxCDrpIC4IBCBgUGB4YKBgyEmUKB21lc3NhZ2UYAiABKAlCVLpIUboBTgoObWVzc2FnZS5ub19udWwSIm11c3Qgbm90IGNvbnRhaW4gdGhlIE5VTCBjaGFyYWN0ZXIaGCF0aGlzLmNvbnRhaW5zKCdcdTAwMDAnKRJICgtjcmVhdGVfdGltZRgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBCF7pIFLIBESINCP+C0f+vBxD/k+vcAzIAIpQBChFBcHBlbmRMb2dzUmVxdWVzdBIoCgliYWNrdXBfaWQYASABKAlCFbpIEnIQMg5eWzAtOWEtZl17MzJ9JBI0CgdlbnRyaWVzGAIgAygLMhYuYmFja3VwLnYxLk5ld0xvZ0VudHJ5Qgu6SAiSAQUIARDoBxIfCgpyZXF1ZXN0X2lkGAMgASgJQgu6SAjYAQFyA7ABASJIChJBcHBlbmRMb2dzUmVzcG9uc2USEAoIZmlyc3RfaWQYASABKAMSDwoHbGFzdF9pZBgCIAEoAxIPCgdkcm9wcGVkGAMgASgFIpkECg9MaXN0TG9nc1JlcXVlc3QSKwoJYmFja3VwX2lkGAEgASgJQhi6SBXYAQFyEDIOXlswLTlhLWZdezMyfSQSKwoGZmlsdGVyGAggASgLMhsuYmFja3VwLnYxLkNvbnRyb2xsZXJGaWx0ZXISOAoJbWF4X2xldmVsGAIgASgOMhMuYmFja3VwLnYxLkxvZ0xldmVsQhC6SA2CAQoYABgUGB4YKBgyEiUKBndpbmRvdxgDIAEoCzIVLmJhY2t1cC52MS5UaW1lV2luZG93EmQKBHRleHQYBCABKAlCVrpIU7oBSwoLdGV4dC5ub19udWwSIm11c3Qgbm90IGNvbnRhaW4gdGhlIE5VTCBjaGFyYWN0ZXIaGCF0aGlzLmNvbnRhaW5zKCdcdTAwMDAnKXIDGMgBEiwKBW9yZGVyGAUgASgOMhMuYmFja3VwLnYxLkxvZ09yZGVyQgi6SAWCAQIQARIdCglwYWdlX3NpemUYBiABKAVCCrpIBxoFGOgHKAASHAoKcGFnZV90b2tlbhgHIAEoCUIIukgFcgMogCA6erpIdxp1ChNiYWNrdXBfaWQub3JfZmlsdGVyEjJlaXRoZXIgYmFja3VwX2lkIG9yIGZpbHRlciBtdXN0IGJlIGdpdmVuLCBub3QgYm90aBoqKHRoaXMuYmFja3VwX2lkID09ICcnKSA9PSBoYXModGhpcy5maWx0ZXIpIlEKEExpc3RMb2dzUmVzcG9uc2USJAoHZW50cmllcxgBIAMoCzITLmJhY2t1cC52MS5Mb2dFbnRyeRIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkiyQMKD1RhaWxMb2dzUmVxdWVzdBI0CgpiYWNrdXBfaWRzGAEgAygJQiC6SB2SARoIARBkGAEiEnIQMg5eWzAtOWEtZl17MzJ9JBIbCgRsYXN0GAIgASgFQgu6SAgaBhjAhD0oAEgAEkQKBXNpbmNlGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcEIXukgUsgERIg0I/4LR/68HEP+T69wDMgBIABIbCghhZnRlcl9pZBgEIAEoA0IHukgEIgIoAEgAEiMKDHJlc3VtZV90b2tlbhgFIAEoCUILukgIcgYgASiAgAFIABI4CgltYXhfbGV2ZWwYBiABKA4yEy5iYWNrdXAudjEuTG9nTGV2ZWxCELpIDYIBChgAGBQYHhgoGDISDgoGZm9sbG93GAcgASgIEhYKDnVudGlsX2ZpbmlzaGVkGAggASgIOnC6SG0aawoPYWZ0ZXJfaWQuc2luZ2xlEiRhZnRlcl9pZCBuZWVkcyBleGFjdGx5IG9uZSBiYWNrdXAgaWQaMiFoYXModGhpcy5hZnRlcl9pZCkgfHwgdGhpcy5iYWNrdXBfaWRzLnNpemUoKSA9PSAxQgcKBXN0YXJ0IvsCChBUYWlsTG9nc1Jlc3BvbnNlEikKB3N0YXJ0ZWQYASABKAsyFi5iYWNrdXAudjEuVGFpbFN0YXJ0ZWRIABIpCgdlbnRyaWVzGAIgASgLMhYuYmFja3VwLnYxLlRhaWxFbnRyaWVzSAASLAoJY2F1Z2h0X3VwGAMgASgLMhcuYmFja3VwLnYxLlRhaWxDYXVnaHRVcEgAEjAKC2ZlbGxfYmVoaW5kGAQgASgLMhkuYmFja3VwLnYxLlRhaWxGZWxsQmVoaW5kSAASLwoKY2hlY2twb2ludBgFIAEoCzIZLmJhY2t1cC52MS5UYWlsQ2hlY2twb2ludEgAEi0KCXRydW5jYXRlZBgGIAEoCzIYLmJhY2t1cC52MS5UYWlsVHJ1bmNhdGVkSAASJQoFc3RhdGUYByABKAsyFC5iYWNrdXAudjEuVGFpbFN0YXRlSAASIQoDZW5kGAggASgLMhIuYmFja3VwLnYxLlRhaWxFbmRIAEIHCgVldmVudCJlCgdMb2dIZWFkEhEKCWJhY2t1cF9pZBgBIAEoCRIQCghmaXJzdF9pZBgCIAEoAxIPCgdsYXN0X2lkGAMgASgDEhYKCXNlYWxlZF9pZBgEIAEoA0gAiAEBQgwKCl9zZWFsZWRfaWQi0gEKC1RhaWxTdGFydGVkEiEKBWhlYWRzGAEgAygLMhIuYmFja3VwLnYxLkxvZ0hlYWQSFAoMcmVzdW1lX3Rva2VuGAIgASgJEiwKCWhlYXJ0YmVhdBgDIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIqCgdtYXhfYWdlGAQgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEjAKDXdyaXRlX3RpbWVvdXQYBSABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24iXAoLVGFpbEVudHJpZXMSEQoJYmFja3VwX2lkGAEgASgJEiQKB2VudHJpZXMYAiADKAsyEy5iYWNrdXAudjEuTG9nRW50cnkSFAoMcmVzdW1lX3Rva2VuGAMgASgJIjIKDFRhaWxQb3NpdGlvbhIRCgliYWNrdXBfaWQYASABKAkSDwoHbGFzdF9pZBgCIAEoAyJQCgxUYWlsQ2F1Z2h0VXASFAoMcmVzdW1lX3Rva2VuGAEgASgJEioKCXBvc2l0aW9ucxgCIAMoCzIXLmJhY2t1cC52MS5UYWlsUG9zaXRpb24iMwoOVGFpbEZlbGxCZWhpbmQSFAoMcmVzdW1lX3Rva2VuGAEgASgJEgsKA2xhZxgCIAEoAyJSCg5UYWlsQ2hlY2twb2ludBIUCgxyZXN1bWVfdG9rZW4YASABKAkSKgoJcG9zaXRpb25zGAIgAygLMhcuYmFja3VwLnYxLlRhaWxQb3NpdGlvbiJYCg1UYWlsVHJ1bmNhdGVkEhEKCWJhY2t1cF9pZBgBIAEoCRIPCgdmcm9tX2lkGAIgASgDEg0KBXRvX2lkGAMgASgDEhQKDHJlc3VtZV90b2tlbhgEIAEoCSJTCglUYWlsU3RhdGUSEQoJYmFja3VwX2lkGAEgASgJEiEKBnN0YXR1cxgCIAEoDjIRLmJhY2t1cC52MS5TdGF0dXMSEAoIcHJvZ3Jlc3MYAyABKAEihAIKB1RhaWxFbmQSKQoGcmVhc29uGAEgASgOMhkuYmFja3VwLnYxLlRhaWxFbmQuUmVhc29uEhQKDHJlc3VtZV90b2tlbhgCIAEoCRIRCgliYWNrdXBfaWQYAyABKAkipAEKBlJlYXNvbhIWChJSRUFTT05fVU5TUEVDSUZJRUQQABIRCg1SRUFTT05fU0VBTEVEEAESEgoOUkVBU09OX0RFTEVURUQQAhIYChRSRUFTT05fTk9UX0ZPTExPV0lORxADEhIKDlJFQVNPTl9NQVhfQUdFEAQSEwoPUkVBU09OX0RSQUlOSU5HEAUSGAoUUkVBU09OX1NMT1dfQ09OU1VNRVIQBiqOAQoITG9nTGV2ZWwSGQoVTE9HX0xFVkVMX1VOU1BFQ0lGSUVEEAASEgoOTE9HX0xFVkVMX05PTkUQChITCg9MT0dfTEVWRUxfRVJST1IQFBIVChFMT0dfTEVWRUxfV0FSTklORxAeEhIKDkxPR19MRVZFTF9JTkZPECgSEwoPTE9HX0xFVkVMX0RFQlVHEDIqXQoITG9nT3JkZXISGQoVTE9HX09SREVSX1VOU1BFQ0lGSUVEEAASGgoWTE9HX09SREVSX09MREVTVF9GSVJTVBABEhoKFkxPR19PUkRFUl9ORVdFU1RfRklSU1QQAjLjAQoKTG9nU2VydmljZRJJCgpBcHBlbmRMb2dzEhwuYmFja3VwLnYxLkFwcGVuZExvZ3NSZXF1ZXN0Gh0uYmFja3VwLnYxLkFwcGVuZExvZ3NSZXNwb25zZRJDCghMaXN0TG9ncxIaLmJhY2t1cC52MS5MaXN0TG9nc1JlcXVlc3QaGy5iYWNrdXAudjEuTGlzdExvZ3NSZXNwb25zZRJFCghUYWlsTG9ncxIaLmJhY2t1cC52MS5UYWlsTG9nc1JlcXVlc3QaGy5iYWNrdXAudjEuVGFpbExvZ3NSZXNwb25zZTABYgZwcm90bzM", [file_backup_v1_controller, file_backup_v1_window, file_buf_validate_validate, file_google_protobuf_duration, file_google_protobuf_timestamp]);
+  fileDesc("ChNiYWNrdXAvdjEvbG9nLnByb3RvEgliYWNrdXAudjEioAEKCExvZ0VudHJ5EhEKCWJhY2t1cF9pZBgBIAEoCRIKCgJpZBgCIAEoAxIiCgVsZXZlbBgDIAEoDjITLmJhY2t1cC52MS5Mb2dMZXZlbBIPCgdtZXNzYWdlGAQgASgJEi8KC2NyZWF0ZV90aW1lGAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIPCgdhdHRlbXB0GAYgASgFIrYBChFBcHBlbmRMb2dzUmVxdWVzdBIoCgliYWNrdXBfaWQYASABKAlCFbpIEnIQMg5eWzAtOWEtZl17MzJ9JBI0CgdlbnRyaWVzGAIgAygLMhYuYmFja3VwLnYxLk5ld0xvZ0VudHJ5Qgu6SAiSAQUIARDoBxIfCgpyZXF1ZXN0X2lkGAMgASgJQgu6SAjYAQFyA7ABARIgCgtsZWFzZV90b2tlbhgEIAEoCUILukgI2AEBcgOwAQEiSAoSQXBwZW5kTG9nc1Jlc3BvbnNlEhAKCGZpcnN0X2lkGAEgASgDEg8KB2xhc3RfaWQYAiABKAMSDwoHZHJvcHBlZBgDIAEoBSKZBAoPTGlzdExvZ3NSZXF1ZXN0EisKCWJhY2t1cF9pZBgBIAEoCUIYukgV2AEBchAyDl5bMC05YS1mXXszMn0kEisKBmZpbHRlchgIIAEoCzIbLmJhY2t1cC52MS5Db250cm9sbGVyRmlsdGVyEjgKCW1heF9sZXZlbBgCIAEoDjITLmJhY2t1cC52MS5Mb2dMZXZlbEIQukgNggEKGAAYFBgeGCgYMhIlCgZ3aW5kb3cYAyABKAsyFS5iYWNrdXAudjEuVGltZVdpbmRvdxJkCgR0ZXh0GAQgASgJQla6SFO6AUsKC3RleHQubm9fbnVsEiJtdXN0IG5vdCBjb250YWluIHRoZSBOVUwgY2hhcmFjdGVyGhghdGhpcy5jb250YWlucygnXHUwMDAwJylyAxjIARIsCgVvcmRlchgFIAEoDjITLmJhY2t1cC52MS5Mb2dPcmRlckIIukgFggECEAESHQoJcGFnZV9zaXplGAYgASgFQgq6SAcaBRjoBygAEhwKCnBhZ2VfdG9rZW4YByABKAlCCLpIBXIDKIAgOnq6SHcadQoTYmFja3VwX2lkLm9yX2ZpbHRlchIyZWl0aGVyIGJhY2t1cF9pZCBvciBmaWx0ZXIgbXVzdCBiZSBnaXZlbiwgbm90IGJvdGgaKih0aGlzLmJhY2t1cF9pZCA9PSAnJykgPT0gaGFzKHRoaXMuZmlsdGVyKSJRChBMaXN0TG9nc1Jlc3BvbnNlEiQKB2VudHJpZXMYASADKAsyEy5iYWNrdXAudjEuTG9nRW50cnkSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIskDCg9UYWlsTG9nc1JlcXVlc3QSNAoKYmFja3VwX2lkcxgBIAMoCUIgukgdkgEaCAEQZBgBIhJyEDIOXlswLTlhLWZdezMyfSQSGwoEbGFzdBgCIAEoBUILukgIGgYYwIQ9KABIABJECgVzaW5jZRgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBCF7pIFLIBESINCP+C0f+vBxD/k+vcAzIASAASGwoIYWZ0ZXJfaWQYBCABKANCB7pIBCICKABIABIjCgxyZXN1bWVfdG9rZW4YBSABKAlCC7pICHIGIAEogIABSAASOAoJbWF4X2xldmVsGAYgASgOMhMuYmFja3VwLnYxLkxvZ0xldmVsQhC6SA2CAQoYABgUGB4YKBgyEg4KBmZvbGxvdxgHIAEoCBIWCg51bnRpbF9maW5pc2hlZBgIIAEoCDpwukhtGmsKD2FmdGVyX2lkLnNpbmdsZRIkYWZ0ZXJfaWQgbmVlZHMgZXhhY3RseSBvbmUgYmFja3VwIGlkGjIhaGFzKHRoaXMuYWZ0ZXJfaWQpIHx8IHRoaXMuYmFja3VwX2lkcy5zaXplKCkgPT0gMUIHCgVzdGFydCL7AgoQVGFpbExvZ3NSZXNwb25zZRIpCgdzdGFydGVkGAEgASgLMhYuYmFja3VwLnYxLlRhaWxTdGFydGVkSAASKQoHZW50cmllcxgCIAEoCzIWLmJhY2t1cC52MS5UYWlsRW50cmllc0gAEiwKCWNhdWdodF91cBgDIAEoCzIXLmJhY2t1cC52MS5UYWlsQ2F1Z2h0VXBIABIwCgtmZWxsX2JlaGluZBgEIAEoCzIZLmJhY2t1cC52MS5UYWlsRmVsbEJlaGluZEgAEi8KCmNoZWNrcG9pbnQYBSABKAsyGS5iYWNrdXAudjEuVGFpbENoZWNrcG9pbnRIABItCgl0cnVuY2F0ZWQYBiABKAsyGC5iYWNrdXAudjEuVGFpbFRydW5jYXRlZEgAEiUKBXN0YXRlGAcgASgLMhQuYmFja3VwLnYxLlRhaWxTdGF0ZUgAEiEKA2VuZBgIIAEoCzISLmJhY2t1cC52MS5UYWlsRW5kSABCBwoFZXZlbnQiZQoHTG9nSGVhZBIRCgliYWNrdXBfaWQYASABKAkSEAoIZmlyc3RfaWQYAiABKAMSDwoHbGFzdF9pZBgDIAEoAxIWCglzZWFsZWRfaWQYBCABKANIAIgBAUIMCgpfc2VhbGVkX2lkItIBCgtUYWlsU3RhcnRlZBIhCgVoZWFkcxgBIAMoCzISLmJhY2t1cC52MS5Mb2dIZWFkEhQKDHJlc3VtZV90b2tlbhgCIAEoCRIsCgloZWFydGJlYXQYAyABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SKgoHbWF4X2FnZRgEIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIwCg13cml0ZV90aW1lb3V0GAUgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uIlwKC1RhaWxFbnRyaWVzEhEKCWJhY2t1cF9pZBgBIAEoCRIkCgdlbnRyaWVzGAIgAygLMhMuYmFja3VwLnYxLkxvZ0VudHJ5EhQKDHJlc3VtZV90b2tlbhgDIAEoCSIyCgxUYWlsUG9zaXRpb24SEQoJYmFja3VwX2lkGAEgASgJEg8KB2xhc3RfaWQYAiABKAMiUAoMVGFpbENhdWdodFVwEhQKDHJlc3VtZV90b2tlbhgBIAEoCRIqCglwb3NpdGlvbnMYAiADKAsyFy5iYWNrdXAudjEuVGFpbFBvc2l0aW9uIjMKDlRhaWxGZWxsQmVoaW5kEhQKDHJlc3VtZV90b2tlbhgBIAEoCRILCgNsYWcYAiABKAMiUgoOVGFpbENoZWNrcG9pbnQSFAoMcmVzdW1lX3Rva2VuGAEgASgJEioKCXBvc2l0aW9ucxgCIAMoCzIXLmJhY2t1cC52MS5UYWlsUG9zaXRpb24iWAoNVGFpbFRydW5jYXRlZBIRCgliYWNrdXBfaWQYASABKAkSDwoHZnJvbV9pZBgCIAEoAxINCgV0b19pZBgDIAEoAxIUCgxyZXN1bWVfdG9rZW4YBCABKAkiUwoJVGFpbFN0YXRlEhEKCWJhY2t1cF9pZBgBIAEoCRIhCgZzdGF0dXMYAiABKA4yES5iYWNrdXAudjEuU3RhdHVzEhAKCHByb2dyZXNzGAMgASgBIoQCCgdUYWlsRW5kEikKBnJlYXNvbhgBIAEoDjIZLmJhY2t1cC52MS5UYWlsRW5kLlJlYXNvbhIUCgxyZXN1bWVfdG9rZW4YAiABKAkSEQoJYmFja3VwX2lkGAMgASgJIqQBCgZSZWFzb24SFgoSUkVBU09OX1VOU1BFQ0lGSUVEEAASEQoNUkVBU09OX1NFQUxFRBABEhIKDlJFQVNPTl9ERUxFVEVEEAISGAoUUkVBU09OX05PVF9GT0xMT1dJTkcQAxISCg5SRUFTT05fTUFYX0FHRRAEEhMKD1JFQVNPTl9EUkFJTklORxAFEhgKFFJFQVNPTl9TTE9XX0NPTlNVTUVSEAYqXQoITG9nT3JkZXISGQoVTE9HX09SREVSX1VOU1BFQ0lGSUVEEAASGgoWTE9HX09SREVSX09MREVTVF9GSVJTVBABEhoKFkxPR19PUkRFUl9ORVdFU1RfRklSU1QQAjLjAQoKTG9nU2VydmljZRJJCgpBcHBlbmRMb2dzEhwuYmFja3VwLnYxLkFwcGVuZExvZ3NSZXF1ZXN0Gh0uYmFja3VwLnYxLkFwcGVuZExvZ3NSZXNwb25zZRJDCghMaXN0TG9ncxIaLmJhY2t1cC52MS5MaXN0TG9nc1JlcXVlc3QaGy5iYWNrdXAudjEuTGlzdExvZ3NSZXNwb25zZRJFCghUYWlsTG9ncxIaLmJhY2t1cC52MS5UYWlsTG9nc1JlcXVlc3QaGy5iYWNrdXAudjEuVGFpbExvZ3NSZXNwb25zZTABYgZwcm90bzM", [file_backup_v1_controller, file_backup_v1_entry, file_backup_v1_window, file_buf_validate_validate, file_google_protobuf_duration, file_google_protobuf_timestamp]);
 
 /**
  * A line of a log.
@@ -59,6 +61,13 @@ export type LogEntry = Message<"backup.v1.LogEntry"> & {
    * @generated from field: google.protobuf.Timestamp create_time = 5;
    */
   createTime?: Timestamp | undefined;
+
+  /**
+   * The attempt of the run that wrote it; 0 when it was written without a lease.
+   *
+   * @generated from field: int32 attempt = 6;
+   */
+  attempt: number;
 };
 
 /**
@@ -67,41 +76,6 @@ export type LogEntry = Message<"backup.v1.LogEntry"> & {
  */
 export const LogEntrySchema: GenMessage<LogEntry> = /*@__PURE__*/
   messageDesc(file_backup_v1_log, 0);
-
-/**
- * An entry to append.
- *
- * @generated from message backup.v1.NewLogEntry
- */
-export type NewLogEntry = Message<"backup.v1.NewLogEntry"> & {
-  /**
-   * ERROR, WARNING, INFO or DEBUG.
-   *
-   * @generated from field: backup.v1.LogLevel level = 1;
-   */
-  level: LogLevel;
-
-  /**
-   * The text, without NUL characters; at most 1 MiB of UTF-8 unless the service is set to another limit. May be empty.
-   *
-   * @generated from field: string message = 2;
-   */
-  message: string;
-
-  /**
-   * When it was written: 1970-01-01T00:00:00Z to the end of the year 9999. Absent: now, by the database's clock.
-   *
-   * @generated from field: google.protobuf.Timestamp create_time = 3;
-   */
-  createTime?: Timestamp | undefined;
-};
-
-/**
- * Describes the message backup.v1.NewLogEntry.
- * Use `create(NewLogEntrySchema)` to create a new message.
- */
-export const NewLogEntrySchema: GenMessage<NewLogEntry> = /*@__PURE__*/
-  messageDesc(file_backup_v1_log, 1);
 
 /**
  * What to append.
@@ -129,6 +103,13 @@ export type AppendLogsRequest = Message<"backup.v1.AppendLogsRequest"> & {
    * @generated from field: string request_id = 3;
    */
   requestId: string;
+
+  /**
+   * Of a worker: as ClaimControllers gave it, a UUID. Absent: the writer holds no lease.
+   *
+   * @generated from field: string lease_token = 4;
+   */
+  leaseToken: string;
 };
 
 /**
@@ -136,7 +117,7 @@ export type AppendLogsRequest = Message<"backup.v1.AppendLogsRequest"> & {
  * Use `create(AppendLogsRequestSchema)` to create a new message.
  */
 export const AppendLogsRequestSchema: GenMessage<AppendLogsRequest> = /*@__PURE__*/
-  messageDesc(file_backup_v1_log, 2);
+  messageDesc(file_backup_v1_log, 1);
 
 /**
  * What was appended.
@@ -171,7 +152,7 @@ export type AppendLogsResponse = Message<"backup.v1.AppendLogsResponse"> & {
  * Use `create(AppendLogsResponseSchema)` to create a new message.
  */
 export const AppendLogsResponseSchema: GenMessage<AppendLogsResponse> = /*@__PURE__*/
-  messageDesc(file_backup_v1_log, 3);
+  messageDesc(file_backup_v1_log, 2);
 
 /**
  * Which page of which log.
@@ -243,7 +224,7 @@ export type ListLogsRequest = Message<"backup.v1.ListLogsRequest"> & {
  * Use `create(ListLogsRequestSchema)` to create a new message.
  */
 export const ListLogsRequestSchema: GenMessage<ListLogsRequest> = /*@__PURE__*/
-  messageDesc(file_backup_v1_log, 4);
+  messageDesc(file_backup_v1_log, 3);
 
 /**
  * A page of entries.
@@ -271,7 +252,7 @@ export type ListLogsResponse = Message<"backup.v1.ListLogsResponse"> & {
  * Use `create(ListLogsResponseSchema)` to create a new message.
  */
 export const ListLogsResponseSchema: GenMessage<ListLogsResponse> = /*@__PURE__*/
-  messageDesc(file_backup_v1_log, 5);
+  messageDesc(file_backup_v1_log, 4);
 
 /**
  * What to tail, from where and for how long.
@@ -352,7 +333,7 @@ export type TailLogsRequest = Message<"backup.v1.TailLogsRequest"> & {
  * Use `create(TailLogsRequestSchema)` to create a new message.
  */
 export const TailLogsRequestSchema: GenMessage<TailLogsRequest> = /*@__PURE__*/
-  messageDesc(file_backup_v1_log, 6);
+  messageDesc(file_backup_v1_log, 5);
 
 /**
  * What a tail tells.
@@ -437,7 +418,7 @@ export type TailLogsResponse = Message<"backup.v1.TailLogsResponse"> & {
  * Use `create(TailLogsResponseSchema)` to create a new message.
  */
 export const TailLogsResponseSchema: GenMessage<TailLogsResponse> = /*@__PURE__*/
-  messageDesc(file_backup_v1_log, 7);
+  messageDesc(file_backup_v1_log, 6);
 
 /**
  * What a log holds.
@@ -479,7 +460,7 @@ export type LogHead = Message<"backup.v1.LogHead"> & {
  * Use `create(LogHeadSchema)` to create a new message.
  */
 export const LogHeadSchema: GenMessage<LogHead> = /*@__PURE__*/
-  messageDesc(file_backup_v1_log, 8);
+  messageDesc(file_backup_v1_log, 7);
 
 /**
  * The tail is accepted.
@@ -528,7 +509,7 @@ export type TailStarted = Message<"backup.v1.TailStarted"> & {
  * Use `create(TailStartedSchema)` to create a new message.
  */
 export const TailStartedSchema: GenMessage<TailStarted> = /*@__PURE__*/
-  messageDesc(file_backup_v1_log, 9);
+  messageDesc(file_backup_v1_log, 8);
 
 /**
  * Entries of one backup, ids ascending; together with what was left out by the filter there is no gap to the entries before.
@@ -563,7 +544,7 @@ export type TailEntries = Message<"backup.v1.TailEntries"> & {
  * Use `create(TailEntriesSchema)` to create a new message.
  */
 export const TailEntriesSchema: GenMessage<TailEntries> = /*@__PURE__*/
-  messageDesc(file_backup_v1_log, 10);
+  messageDesc(file_backup_v1_log, 9);
 
 /**
  * Up to where a log was looked at.
@@ -591,7 +572,7 @@ export type TailPosition = Message<"backup.v1.TailPosition"> & {
  * Use `create(TailPositionSchema)` to create a new message.
  */
 export const TailPositionSchema: GenMessage<TailPosition> = /*@__PURE__*/
-  messageDesc(file_backup_v1_log, 11);
+  messageDesc(file_backup_v1_log, 10);
 
 /**
  * The subscriber has everything.
@@ -619,7 +600,7 @@ export type TailCaughtUp = Message<"backup.v1.TailCaughtUp"> & {
  * Use `create(TailCaughtUpSchema)` to create a new message.
  */
 export const TailCaughtUpSchema: GenMessage<TailCaughtUp> = /*@__PURE__*/
-  messageDesc(file_backup_v1_log, 12);
+  messageDesc(file_backup_v1_log, 11);
 
 /**
  * The subscriber is more than one message behind.
@@ -647,7 +628,7 @@ export type TailFellBehind = Message<"backup.v1.TailFellBehind"> & {
  * Use `create(TailFellBehindSchema)` to create a new message.
  */
 export const TailFellBehindSchema: GenMessage<TailFellBehind> = /*@__PURE__*/
-  messageDesc(file_backup_v1_log, 13);
+  messageDesc(file_backup_v1_log, 12);
 
 /**
  * Everything up to here was looked at, and what matches was delivered. It moves on when nothing matches, too.
@@ -675,7 +656,7 @@ export type TailCheckpoint = Message<"backup.v1.TailCheckpoint"> & {
  * Use `create(TailCheckpointSchema)` to create a new message.
  */
 export const TailCheckpointSchema: GenMessage<TailCheckpoint> = /*@__PURE__*/
-  messageDesc(file_backup_v1_log, 14);
+  messageDesc(file_backup_v1_log, 13);
 
 /**
  * A part of the history is gone.
@@ -717,7 +698,7 @@ export type TailTruncated = Message<"backup.v1.TailTruncated"> & {
  * Use `create(TailTruncatedSchema)` to create a new message.
  */
 export const TailTruncatedSchema: GenMessage<TailTruncated> = /*@__PURE__*/
-  messageDesc(file_backup_v1_log, 15);
+  messageDesc(file_backup_v1_log, 14);
 
 /**
  * Where a controller stands.
@@ -752,7 +733,7 @@ export type TailState = Message<"backup.v1.TailState"> & {
  * Use `create(TailStateSchema)` to create a new message.
  */
 export const TailStateSchema: GenMessage<TailState> = /*@__PURE__*/
-  messageDesc(file_backup_v1_log, 16);
+  messageDesc(file_backup_v1_log, 15);
 
 /**
  * The stream ends.
@@ -787,7 +768,7 @@ export type TailEnd = Message<"backup.v1.TailEnd"> & {
  * Use `create(TailEndSchema)` to create a new message.
  */
 export const TailEndSchema: GenMessage<TailEnd> = /*@__PURE__*/
-  messageDesc(file_backup_v1_log, 17);
+  messageDesc(file_backup_v1_log, 16);
 
 /**
  * Why a tail ends.
@@ -856,69 +837,7 @@ export type TailEnd_Reason = (typeof TailEnd_Reason)[keyof typeof TailEnd_Reason
  * Describes the enum backup.v1.TailEnd.Reason.
  */
 export const TailEnd_ReasonSchema: GenEnum<TailEnd_Reason> = /*@__PURE__*/
-  enumDesc(file_backup_v1_log, 17, 0);
-
-/**
- * How important an entry is. Column `loglevel`; the numbers are Moodle's (backup::LOG_*): the higher, the more verbose.
- *
- * @generated from enum backup.v1.LogLevel
- */
-export const LogLevel = {
-  /**
-   * Not given.
-   *
-   * @generated from enum value: LOG_LEVEL_UNSPECIFIED = 0;
-   */
-  UNSPECIFIED: 0,
-
-  /**
-   * Nothing: as a limit only, no entry has it.
-   *
-   * @generated from enum value: LOG_LEVEL_NONE = 10;
-   */
-  NONE: 10,
-
-  /**
-   * Something failed.
-   *
-   * @generated from enum value: LOG_LEVEL_ERROR = 20;
-   */
-  ERROR: 20,
-
-  /**
-   * Something may be wrong.
-   *
-   * @generated from enum value: LOG_LEVEL_WARNING = 30;
-   */
-  WARNING: 30,
-
-  /**
-   * What goes on.
-   *
-   * @generated from enum value: LOG_LEVEL_INFO = 40;
-   */
-  INFO: 40,
-
-  /**
-   * Details for developers.
-   *
-   * @generated from enum value: LOG_LEVEL_DEBUG = 50;
-   */
-  DEBUG: 50,
-} as const;
-
-/**
- * How important an entry is. Column `loglevel`; the numbers are Moodle's (backup::LOG_*): the higher, the more verbose.
- *
- * @generated from enum backup.v1.LogLevel
- */
-export type LogLevel = (typeof LogLevel)[keyof typeof LogLevel] | UnknownEnum;
-
-/**
- * Describes the enum backup.v1.LogLevel.
- */
-export const LogLevelSchema: GenEnum<LogLevel> = /*@__PURE__*/
-  enumDesc(file_backup_v1_log, 0);
+  enumDesc(file_backup_v1_log, 16, 0);
 
 /**
  * The order of a list of entries.
@@ -959,7 +878,7 @@ export type LogOrder = (typeof LogOrder)[keyof typeof LogOrder] | UnknownEnum;
  * Describes the enum backup.v1.LogOrder.
  */
 export const LogOrderSchema: GenEnum<LogOrder> = /*@__PURE__*/
-  enumDesc(file_backup_v1_log, 1);
+  enumDesc(file_backup_v1_log, 0);
 
 /**
  * Logs: every line that a run writes, kept, listed and tailed live.
@@ -977,9 +896,10 @@ export const LogService: GenService<{
    * Appends entries to the log of one backup; all or none. They are durable when this is answered.
    *
    * The controller need not exist yet, and may have finished: an entry is never refused for being early or late. With a `request_id`
-   * the call may be sent again after a lost answer: it appends nothing then and answers as before.
+   * the call may be sent again after a lost answer: it appends nothing then and answers as before. With a `lease_token` the entries are
+   * appended only while that lease is held.
    *
-   * Errors: INVALID_ARGUMENT (REQUEST_ID_REUSED).
+   * Errors: INVALID_ARGUMENT (REQUEST_ID_REUSED), FAILED_PRECONDITION (LEASE_LOST).
    *
    * @generated from rpc backup.v1.LogService.AppendLogs
    */
