@@ -1,6 +1,7 @@
 import type { Pool } from 'pg';
 import type { Logger } from 'pino';
 import type { Config } from './config.ts';
+import { ringChange } from './controller/bell.ts';
 import { controllerService, runsOf } from './controller/service.ts';
 import { courseService } from './course/service.ts';
 import { Doorbell } from './db/doorbell.ts';
@@ -8,6 +9,7 @@ import { startEmbeddedPostgres } from './db/embedded.ts';
 import { migrate } from './db/migrate.ts';
 import { openOrm } from './db/orm.ts';
 import { Setting } from './db/setting.ts';
+import { sqlOn } from './db/sql.ts';
 import { ControllerService } from './gen/backup/v1/controller_pb.ts';
 import { CourseService } from './gen/backup/v1/course_pb.ts';
 import { LogService } from './gen/backup/v1/log_pb.ts';
@@ -16,15 +18,25 @@ import { served } from './grpc/bind.ts';
 import type { ServingState } from './grpc/health.ts';
 import { startServer } from './grpc/server.ts';
 import { logService } from './log/service.ts';
+import { payloadService } from './payload/service.ts';
+import { dropStaleChunks } from './payload/stale.ts';
 import { periodic } from './periodic.ts';
 import { forgetAnswers } from './request/forget.ts';
+import { retain } from './retention/rounds.ts';
+import { retentionService } from './retention/service.ts';
+import { summaryService } from './summary/service.ts';
 import { Tokens } from './tokens.ts';
+import { Hub } from './watch/hub.ts';
+import { encodeController, watchService } from './watch/service.ts';
+import { workService } from './work/service.ts';
+import { sweep } from './work/sweep.ts';
 
 export type App = AsyncDisposable & {
   readonly port: number;
   /** What is going on, for tests and metrics. */
   readonly admission: Admission;
   readonly doorbell: Doorbell;
+  readonly hub: Hub;
 };
 
 /** Opens everything in order; disposing closes it in reverse. What was opened is closed, too, when a later step fails. */
@@ -51,12 +63,50 @@ export async function startApp(config: Config, log: Logger): Promise<App> {
   );
   const tokens = new Tokens((await orm.em.fork().findOneOrFail(Setting, 'token_key')).value);
   const defaultPageSize = config.DEFAULT_PAGE_SIZE;
+  const keeping = { keepLevel: config.LOG_KEEP_LEVEL, maxMessageBytes: config.LOG_MAX_MESSAGE_BYTES };
+  const hub = opening.use(
+    new Hub({
+      sql: sqlOn(pool),
+      orm,
+      doorbell,
+      encode: encodeController,
+      pollMs: config.TAIL_POLL,
+      outageMs: config.TAIL_OUTAGE,
+      most: 10_000,
+    }),
+  );
 
   const server = opening.use(
     await startServer(
       [
         served(ControllerService, {
           ...controllerService({ orm, doorbell, tokens, defaultPageSize }),
+          ...payloadService({ orm, pool, doorbell, maxPayloadBytes: config.PAYLOAD_MAX_BYTES }),
+          ...watchService({
+            hub,
+            sql: sqlOn(pool),
+            tokens,
+            options: {
+              heartbeatMs: config.TAIL_HEARTBEAT,
+              maxAgeMs: config.TAIL_MAX_AGE,
+              outageMs: config.TAIL_OUTAGE,
+              retentionMs: config.REQUEST_RETENTION,
+              transactionMs: 2 * config.CALL_TIMEOUT,
+              perMessage: 200,
+              mostChanges: 20_000,
+            },
+          }),
+          ...workService({
+            orm,
+            pool,
+            doorbell,
+            keeping,
+            leaseMs: config.LEASE_DURATION,
+            pollMs: config.TAIL_POLL,
+            skipLocked: config.SKIP_LOCKED === 'on',
+          }),
+          ...summaryService(orm),
+          ...retentionService({ orm, pool, doorbell }),
         }),
         served(CourseService, courseService({ orm, tokens, defaultPageSize })),
         served(
@@ -67,8 +117,7 @@ export async function startApp(config: Config, log: Logger): Promise<App> {
             tokens,
             runsOf: runsOf(orm),
             defaultPageSize,
-            keepLevel: config.LOG_KEEP_LEVEL,
-            maxMessageBytes: config.LOG_MAX_MESSAGE_BYTES,
+            keeping,
             writeTimeoutMs: config.WRITE_TIMEOUT,
             tail: {
               page: { entries: 500, bytes: 128 * 1024 },
@@ -98,13 +147,23 @@ export async function startApp(config: Config, log: Logger): Promise<App> {
     ),
   );
   opening.use(watchDatabase(pool, server.health, config.HEALTH_INTERVAL));
+  opening.use(sweepLeases(pool, doorbell, config.SWEEP_INTERVAL, log));
   opening.use(expireRequests(pool, config.REQUEST_RETENTION, log));
+  opening.use(sweepChunks(pool, log));
+  const retention = {
+    unchanged: config.RETENTION,
+    settingUi: config.RETENTION_SETTING_UI,
+    dryRun: config.RETENTION_DRY_RUN === 'on',
+    intervalMs: config.RETENTION_INTERVAL,
+  };
+  opening.use(retain({ pool, doorbell, log }, retention));
 
   const open = opening.move();
   return {
     port: server.port,
     admission: server.admission,
     doorbell,
+    hub,
     [Symbol.asyncDispose]: () => open.disposeAsync(),
   };
 }
@@ -120,10 +179,29 @@ function watchDatabase(pool: Pool, health: ServingState, intervalMs: number): As
   });
 }
 
+/** Looks for workers that are gone. A database that is away is not worth a word: it has the leases, and they wait for it. */
+function sweepLeases(pool: Pool, doorbell: Doorbell, intervalMs: number, log: Logger): AsyncDisposable {
+  // Twice as often as anybody has to, so that a round which came just too early costs half an interval only.
+  return periodic(intervalMs / 2, async () => {
+    for (const { run, status } of await sweep(pool, intervalMs).catch(() => [])) {
+      log.warn({ backupId: run.backupId, worker: run.leaseWorker, attempt: run.attempt, status }, 'lease lost');
+      ringChange(doorbell, { ...run, status });
+    }
+  });
+}
+
 /** Forgets old answers to requests. A database that is away is not worth a word: the next round will find it. */
 function expireRequests(pool: Pool, retentionMs: number, log: Logger): AsyncDisposable {
   return periodic(60_000, async signal => {
     const forgotten = await forgetAnswers(pool, retentionMs, signal).catch(() => 0);
     if (forgotten > 0) log.debug({ forgotten }, 'forgot old requests');
+  });
+}
+
+/** Deletes what uploads have left behind, now and again; a database that is away is not worth a word here either. */
+function sweepChunks(pool: Pool, log: Logger): AsyncDisposable {
+  return periodic(60_000, async signal => {
+    const dropped = await dropStaleChunks(pool, signal).catch(() => 0);
+    if (dropped > 0) log.debug({ dropped }, 'deleted chunks of old uploads');
   });
 }

@@ -8,6 +8,19 @@ const duration = z
   )
   .refine(ms => ms >= 1 && ms < 2 ** 31, 'must be at least 1ms and less than 24 days');
 
+/** In seconds. No timer runs for it, so it may be longer than the 24 days of a timer. */
+const age = z
+  .string()
+  .regex(/^(\d+(s|m|h|d)|off)$/, 'must be a number with s, m, h or d, or off')
+  .transform(text => {
+    if (text === 'off') return undefined;
+    return Number.parseInt(text, 10) * { s: 1, m: 60, h: 3600, d: 86_400 }[text.replace(/\d/g, '') as 's'];
+  })
+  .refine(
+    seconds => seconds === undefined || (seconds >= 1 && seconds <= 36_525 * 86_400),
+    'must be at least 1s and at most 36525d',
+  );
+
 const integer = (least: number, most: number) =>
   z
     .string()
@@ -55,12 +68,41 @@ export const settings = z.object({
     .transform(level => logLevels[level])
     .describe('Most verbose level of log entries that is kept: none, error, warning, info, debug'),
   LOG_MAX_MESSAGE_BYTES: integer(1, 3_145_728).prefault('1048576').describe('Longest message of a log entry'),
+  PAYLOAD_MAX_BYTES: integer(1_048_576, 805_306_362)
+    .prefault('536870912')
+    .describe(
+      'Largest payload that is accepted by UploadPayload; a text value of PostgreSQL holds 805306362 in base64',
+    ),
   REQUEST_RETENTION: duration.prefault('24h').describe('How long the answer to a request id is kept'),
+  LEASE_DURATION: duration.prefault('30s').describe('How long a claim holds without a report when it does not say'),
+  SWEEP_INTERVAL: duration.prefault('500ms').describe('How often some replica looks for leases that have ended'),
+  SKIP_LOCKED: z
+    .enum(['on', 'off'])
+    .default('on')
+    .describe('Claims pass over rows that others have locked; off, they wait for them'),
+  RETENTION: age
+    .prefault('30d')
+    .describe('Delete controllers, with logs and payloads, that nothing has changed for so long; off keeps them'),
+  RETENTION_SETTING_UI: age
+    .prefault('2d')
+    .describe(
+      'The same for those that wait for a person to choose settings (SETTING_UI); off treats them as all others',
+    ),
+  RETENTION_DRY_RUN: z
+    .enum(['on', 'off'])
+    .default('off')
+    .describe("Only say in the service's own log what would be deleted"),
+  RETENTION_INTERVAL: duration.prefault('1h').describe('How often to look for what is too old'),
   TAIL_HEARTBEAT: duration.prefault('10s').describe('How often a silent tail tells where it is'),
-  TAIL_POLL: duration.prefault('5s').describe('How often a tail looks without having been woken'),
+  TAIL_POLL: duration
+    .prefault('5s')
+    .describe('How often a tail, a watch or a parked claim looks without having been woken'),
   TAIL_MAX_AGE: duration.prefault('30m').describe('How old a tail may become (80 to 120 % of it)'),
   TAIL_OUTAGE: duration.prefault('30s').describe('How long a tail waits for a database that is away'),
-  NOTIFY: z.enum(['on', 'off']).default('on').describe('Wake tails by LISTEN and NOTIFY; off, they only poll'),
+  NOTIFY: z
+    .enum(['on', 'off'])
+    .default('on')
+    .describe('Wake tails, watches and claims by LISTEN and NOTIFY; off, they only poll'),
   NOTIFY_HEARTBEAT: duration.prefault('10s').describe('How often the listening connection is checked'),
   HEALTH_INTERVAL: duration.prefault('1s').describe('How often health asks the database'),
   SERVICE_LOG: z

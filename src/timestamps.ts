@@ -1,5 +1,5 @@
 import { create } from '@bufbuild/protobuf';
-import { type Timestamp, TimestampSchema } from '@bufbuild/protobuf/wkt';
+import { type Duration, type Timestamp, TimestampSchema } from '@bufbuild/protobuf/wkt';
 
 /** Epoch seconds of a column, where 0 means that there is no time. */
 export function fromSeconds(seconds: bigint): Timestamp | undefined {
@@ -19,4 +19,9 @@ export function ceilSeconds({ seconds, nanos }: Timestamp): bigint {
 /** What `fromSeconds` is made of again; a fraction of a second is dropped. */
 export function toSeconds(timestamp: Timestamp | undefined): bigint {
   return timestamp?.seconds ?? 0n;
+}
+
+/** A duration in whole milliseconds; a fraction of one is dropped. */
+export function toMillis({ seconds, nanos }: Duration): number {
+  return Number(seconds) * 1000 + Math.trunc(nanos / 1_000_000);
 }

@@ -1,9 +1,29 @@
 import type { Doorbell } from '../db/doorbell.ts';
+import { Execution } from './entity.ts';
+import { Status } from './lifecycle.ts';
 
 /** The key that is rung when there may be work to claim. */
 export const WORK = 'work';
 
-/** Rings for whoever tails the logs of these runs, which tell their state, and for whoever watches the runs themselves. */
+/** Rings for whoever tails the log of this run, which tells its state, watches the run itself, or waits for work. */
+export function ringChange(doorbell: Doorbell, run: Ringing): void {
+  ringChanges(doorbell, [run.backupId]);
+  if (run.status === Status.AWAITING && run.execution === Execution.DELAYED) doorbell.ring(WORK);
+}
+
+/** What a change answers, once it is committed and rung for. */
+export async function rung<T extends { controller?: Partial<Ringing> | undefined }>(
+  doorbell: Doorbell,
+  change: Promise<T>,
+): Promise<T> {
+  const answer = await change;
+  ringChange(doorbell, answer.controller as Ringing);
+  return answer;
+}
+
+type Ringing = { backupId: string; status: number; execution: number };
+
+/** Rings for whoever tails the logs of these runs or watches them; none of them is new work. */
 export function ringChanges(doorbell: Doorbell, backupIds: Iterable<string>): void {
   for (const backupId of backupIds) {
     doorbell.ring(backupId);

@@ -60,18 +60,18 @@ export const Controller = defineEntity({
     leaseToken: p.uuid().name('leasetoken').nullable(),
     leaseWorker: p.string().length(100).name('leaseworker').default(''),
     /** Epoch milliseconds. */
-    leasedAt: p.bigint().name('leasedat').default(0),
+    leasedAt: p.bigint().name('leasedat').defaultRaw('0'),
     /** Epoch milliseconds. Not indexed: it changes with every report, which an index would make several times as expensive. */
-    leaseExpires: p.bigint().name('leaseexpires').default(0),
+    leaseExpires: p.bigint().name('leaseexpires').defaultRaw('0'),
     /** For how long a report renews the lease, in milliseconds. */
     leaseMs: p.integer().name('leasems').default(0),
     /** When the worker was asked to cancel; 0 when it was not. */
-    cancelRequestedAt: p.bigint().name('cancelrequestedat').default(0),
+    cancelRequestedAt: p.bigint().name('cancelrequestedat').defaultRaw('0'),
     outcome: p.smallint().$type<Outcome>().default(0),
     /** When it last became EXECUTING; 0 is never. */
-    startedAt: p.bigint().name('startedat').default(0),
+    startedAt: p.bigint().name('startedat').defaultRaw('0'),
     /** When it finished; 0 when it has not. */
-    endedAt: p.bigint().name('endedat').default(0),
+    endedAt: p.bigint().name('endedat').defaultRaw('0'),
   },
   indexes: [
     { name: 'backup_controllers_id', properties: ['id'] },
@@ -102,16 +102,17 @@ export const Controller = defineEntity({
 
 export type Controller = InferEntity<typeof Controller>;
 
-/** What an exclusive run keeps others from: one row for each operation, type and item that ever had one. */
+/**
+ * Something that exclusive runs were created for: table `backup_exclusives`. Whoever wants to be the only one locks the row before looking
+ * for others, so that of two at the same time the second one sees the first.
+ */
 export const Exclusive = defineEntity({
   name: 'Exclusive',
   tableName: 'backup_exclusives',
   properties: {
     operation: p.string().length(20).$type<Operation>().primary(),
     type: p.string().length(10).$type<(typeof types)[number]>().primary(),
-    itemId: p.bigint().name('itemid').primary(),
-    /** The run that was last let in. It keeps others out until it has finished. */
-    backupId: p.string().length(32).name('backupid'),
+    itemId: p.bigint().name('itemid').primary().autoincrement(false),
   },
 });
 

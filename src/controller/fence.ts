@@ -1,4 +1,4 @@
-import { ErrorReason, StatusError } from '../errors.ts';
+import { ErrorReason, leaseLost, StatusError } from '../errors.ts';
 import type { Shown } from './row.ts';
 
 /**
@@ -11,11 +11,6 @@ export function refuseUnlessHolder(controller: Shown, leaseToken: string): void 
   } else if (controller.leaseToken) {
     throw leased(controller);
   }
-}
-
-/** Whatever was written, it was not by the holder of the lease. */
-export function leaseLost(backupId: string): StatusError {
-  return new StatusError(ErrorReason.LEASE_LOST, `the lease of ${backupId} is not yours any more`);
 }
 
 function leased({ backupId, leaseWorker, leaseExpires }: Shown): StatusError {

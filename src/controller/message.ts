@@ -1,6 +1,5 @@
 import { create } from '@bufbuild/protobuf';
 import type { FilterQuery } from '@mikro-orm/core';
-import { ErrorReason, StatusError } from '../errors.ts';
 import {
   type ControllerFilter,
   ControllerSchema,
@@ -11,6 +10,7 @@ import {
 } from '../gen/backup/v1/controller_pb.ts';
 import type { TimeWindow } from '../gen/backup/v1/window_pb.ts';
 import { ceilSeconds, fromMillis, fromSeconds } from '../timestamps.ts';
+import { etagOf } from './change.ts';
 import { type Controller, types } from './entity.ts';
 import { operations, type Status } from './lifecycle.ts';
 import type { Shown } from './row.ts';
@@ -57,14 +57,6 @@ export function toMessage(controller: Shown): Message {
     ...(startTime && { startTime }),
     ...(endTime && { endTime }),
   });
-}
-
-export function etagOf({ id, revision }: Shown): string {
-  return `${id}.${revision}`;
-}
-
-export function notFound(backupId: string): StatusError {
-  return new StatusError(ErrorReason.CONTROLLER_NOT_FOUND, `there is no controller ${backupId}`);
 }
 
 /** What a filter asks of a controller. */

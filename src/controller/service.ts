@@ -1,7 +1,8 @@
 import { createHash, randomBytes } from 'node:crypto';
-import { type FilterQuery, LockMode, UniqueConstraintViolationException } from '@mikro-orm/core';
-import type { EntityManager, MikroORM } from '@mikro-orm/postgresql';
+import { type FilterQuery, UniqueConstraintViolationException } from '@mikro-orm/core';
+import type { MikroORM } from '@mikro-orm/postgresql';
 import type { Doorbell } from '../db/doorbell.ts';
+import { sqlIn } from '../db/sql.ts';
 import { ErrorReason, invalidFields, StatusError } from '../errors.ts';
 import {
   type ControllerFilter,
@@ -11,20 +12,24 @@ import {
   ControllerView,
   Execution,
   ListControllersRequestSchema,
-  type Controller as Message,
   Purpose,
 } from '../gen/backup/v1/controller_pb.ts';
 import type { Handlers } from '../grpc/bind.ts';
-import { deleteLog, sealLog } from '../log/head.ts';
+import { sealLog } from '../log/head.ts';
 import { paging } from '../paging.ts';
 import { checkedSum, fromColumn, refuseLarge, toColumn } from '../payload/column.ts';
+import { forgetUpload } from '../payload/forget.ts';
 import { once } from '../request/once.ts';
 import { toSeconds } from '../timestamps.ts';
 import type { Tokens } from '../tokens.ts';
-import { ringChanges } from './bell.ts';
+import { ringChanges, rung } from './bell.ts';
+import { change, locked, notFound } from './change.ts';
 import { Controller, types } from './entity.ts';
+import { claimExclusively } from './exclusive.ts';
+import { refuseUnlessHolder } from './fence.ts';
 import { canBeIn, describe, isFinished, operations, Status } from './lifecycle.ts';
-import { conditions, etagOf, notFound, toMessage } from './message.ts';
+import { conditions, toMessage } from './message.ts';
+import { removeControllers } from './removal.ts';
 import { refuseWhenFinished, takeStep } from './transition.ts';
 
 type Needs = { orm: MikroORM; doorbell: Doorbell; tokens: Tokens; defaultPageSize: number };
@@ -70,13 +75,16 @@ export function controllerService({
         executionTime: toSeconds(request.executionTime),
         checksum: checkedSum(request.payload, request.checksum, 'checksum'),
         payload: toColumn(request.payload),
+        exclusive: request.exclusive,
+        maxAttempts: request.maxAttempts || 1,
       };
       const creating = once(orm, method.createController, backupId, request, async em => {
+        if (fields.exclusive) await claimExclusively(em, fields);
         const controller = em.create(Controller, fields);
         await em.flush();
         return { controller: toMessage(controller) };
       });
-      return rung(backupId, creating).catch((error: unknown) => {
+      return rung(doorbell, creating).catch((error: unknown) => {
         if (!(error instanceof UniqueConstraintViolationException)) throw error;
         throw new StatusError(ErrorReason.CONTROLLER_EXISTS, `a controller ${backupId} exists already`);
       });
@@ -123,65 +131,57 @@ export function controllerService({
     async updateController(request) {
       const { backupId, updateMask } = request;
       const patch = request.controller!;
-      const updating = once(orm, method.updateController, backupId, request, em =>
-        change(em, request, controller => {
+      const updating = once(orm, method.updateController, backupId, request, async em => {
+        const controller = await change(em, request, async controller => {
           const paths = new Set(updateMask!.paths);
+          if (['progress', 'payload', 'checksum'].some(path => paths.has(path))) refuseUnlessHolder(controller, '');
           for (const path of paths) changeOf(path)(controller, patch);
           if (paths.has('payload')) {
+            await forgetUpload(sqlIn(em), [backupId]);
             const checksum = paths.has('checksum') ? patch.checksum : '';
             controller.checksum = checkedSum(patch.payload, checksum, 'controller.checksum');
           }
           if (controller.execution === Execution.IMMEDIATE && controller.executionTime > 0n) {
             throw invalidFields({ field: 'controller.execution_time', description: 'is for delayed execution only' });
           }
-        }),
-      );
-      return rung(backupId, updating);
+          const moved = paths.has('type') || paths.has('item_id');
+          if (moved && controller.exclusive && !isFinished(controller.status)) await claimExclusively(em, controller);
+        });
+        return { controller: toMessage(controller) };
+      });
+      return rung(doorbell, updating);
     },
 
     async deleteController(request) {
-      const { backupId } = request;
-      const deleting = once(orm, method.deleteController, backupId, request, async em => {
-        await em.remove(await locked(em, request)).flush();
-        return { deletedLogEntries: await deleteLog(em, backupId) };
+      const { backupId, force } = request;
+      const answer = await once(orm, method.deleteController, backupId, request, async em => {
+        const controller = await locked(em, request);
+        if (!force) refuseUnlessHolder(controller, '');
+        const { logEntries } = await removeControllers(sqlIn(em), [backupId]);
+        return { deletedLogEntries: logEntries };
       });
-      return rung(backupId, deleting);
+      ringChanges(doorbell, [backupId]);
+      return answer;
     },
 
     async transitionController(request) {
       const { backupId, from, to } = request;
-      const stepping = once(orm, method.transitionController, backupId, request, em =>
-        change(em, request, async controller => {
+      const stepping = once(orm, method.transitionController, backupId, request, async em => {
+        const controller = await change(em, request, async controller => {
+          refuseUnlessHolder(controller, '');
           takeStep(controller, from as Status, to as Status);
           if (!isFinished(controller.status)) return;
-          if (controller.status === Status.FINISHED_OK) Object.assign(controller, { progress: '1', payload: '' });
+          if (controller.status === Status.FINISHED_OK) {
+            Object.assign(controller, { progress: '1', payload: '' });
+            await forgetUpload(sqlIn(em), [backupId]);
+          }
           await sealLog(em, backupId);
-        }),
-      );
-      return rung(backupId, stepping);
+        });
+        return { controller: toMessage(controller) };
+      });
+      return rung(doorbell, stepping);
     },
   };
-
-  /** What a change answers, once it is committed and whoever watches the run is woken. */
-  async function rung<T>(backupId: string, change: Promise<T>): Promise<T> {
-    const answer = await change;
-    ringChanges(doorbell, [backupId]);
-    return answer;
-  }
-}
-
-/** Changes a controller under its row's lock. */
-async function change(
-  em: EntityManager,
-  which: { backupId: string; etag: string },
-  how: (controller: Controller) => void | Promise<void>,
-): Promise<{ controller: Message }> {
-  const controller = await locked(em, which);
-  await how(controller);
-  // `now` is from before the wait for the lock: another change may have been given a later time.
-  if (controller.now > controller.updatedAt) controller.updatedAt = controller.now;
-  await em.flush();
-  return { controller: toMessage(controller) };
 }
 
 /** Made of the request id, if there is one: a creation that is sent again is about the same controller. */
@@ -201,18 +201,6 @@ export function runsOf(orm: MikroORM) {
         { fields: ['id'], orderBy: { id: page.newestFirst ? 'desc' : 'asc' }, limit: page.limit },
       );
   };
-}
-
-async function locked(em: EntityManager, { backupId, etag }: { backupId: string; etag: string }): Promise<Controller> {
-  const controller = await em.findOne(Controller, backupId, {
-    lockMode: LockMode.PESSIMISTIC_WRITE,
-    populate: ['now'],
-  });
-  if (!controller) throw notFound(backupId);
-  if (etag && etag !== etagOf(controller)) {
-    throw new StatusError(ErrorReason.ETAG_MISMATCH, `controller ${backupId} has changed since it was read`);
-  }
-  return controller;
 }
 
 // The only names under which a client reaches a column by UpdateController.

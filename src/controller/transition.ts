@@ -1,11 +1,11 @@
 import { ErrorReason, preconditions, StatusError } from '../errors.ts';
 import type { Controller } from './entity.ts';
-import { describe, isFinished, nextStatuses, type Status, statusName } from './lifecycle.ts';
+import { describe, isFinished, nextStatuses, Outcome, type Run, Status, statusName } from './lifecycle.ts';
 
-/** Moves a run one step along its life cycle, if it still is in `from`. */
+/** Moves a run one step along its life cycle, if it still is in `from`; `now` must have been read with it. */
 export function takeStep(controller: Controller, from: Status, to: Status): void {
   const { backupId, status } = controller;
-  const run = { operation: controller.operation, interactive: controller.interactive === 1 };
+  const run = kindOf(controller);
   if (status !== from) {
     throw new StatusError(
       ErrorReason.STATUS_CHANGED,
@@ -15,20 +15,32 @@ export function takeStep(controller: Controller, from: Status, to: Status): void
       },
     );
   }
-  const legal = nextStatuses(run, status);
-  if (!legal.includes(to)) {
-    const next = legal.map(statusName);
-    throw new StatusError(
-      ErrorReason.ILLEGAL_TRANSITION,
-      `${describe(run)} does not go from ${statusName(from)} to ${statusName(to)}; legal: ${next.join(', ') || 'none, it has finished'}`,
-      {
-        details: [
-          preconditions(next.map(name => ({ type: 'NEXT_STATUS', subject: name, description: `may go to ${name}` }))),
-        ],
-      },
-    );
-  }
+  if (!nextStatuses(run, status).includes(to)) throw illegal(run, status, to);
   controller.status = to;
+  if (to === Status.EXECUTING) controller.startedAt = controller.now;
+  if (isFinished(to)) {
+    controller.outcome = to === Status.FINISHED_OK ? Outcome.SUCCEEDED : Outcome.FAILED;
+    controller.endedAt = controller.now;
+  }
+}
+
+/** What decides which steps a controller may take. */
+export function kindOf({ operation, interactive }: Controller): Run {
+  return { operation, interactive: interactive === 1 };
+}
+
+/** A step that the life cycle does not have; the details say which ones it has. */
+export function illegal(run: Run, from: Status, to: Status): StatusError {
+  const next = nextStatuses(run, from).map(statusName);
+  return new StatusError(
+    ErrorReason.ILLEGAL_TRANSITION,
+    `${describe(run)} does not go from ${statusName(from)} to ${statusName(to)}; legal: ${next.join(', ') || 'none, it has finished'}`,
+    {
+      details: [
+        preconditions(next.map(name => ({ type: 'NEXT_STATUS', subject: name, description: `may go to ${name}` }))),
+      ],
+    },
+  );
 }
 
 export function refuseWhenFinished({ backupId, status }: Controller): void {

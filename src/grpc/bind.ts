@@ -10,24 +10,29 @@ import {
   type MessageShape,
   toBinary,
 } from '@bufbuild/protobuf';
-import type { handleUnaryCall, Server, UntypedServiceImplementation } from '@grpc/grpc-js';
+import type { handleClientStreamingCall, handleUnaryCall, Server, UntypedServiceImplementation } from '@grpc/grpc-js';
 import { ErrorReason, retryAfter, StatusError } from '../errors.ts';
 import type { Admission } from './admission.ts';
 import { Call, type CallContext, type CallReport, type StreamCall } from './call.ts';
 import { serviceDefinition } from './definition.ts';
 import { write } from './write.ts';
 
-/** One handler for each method of a generated service: an async function, or an async generator where the answer is a stream. */
+/**
+ * One handler for each method of a generated service: an async function, or an async generator where the answer is a stream. Requests that
+ * are a stream are read at the handler's pace: what it does not ask for stays with the peer.
+ */
 export type Handlers<S extends DescService> = { [K in keyof S['method']]: Handler<S['method'][K]> };
 
 type Handler<M> =
   M extends Kind<'unary', infer I, infer O>
     ? (request: MessageShape<I>, context: CallContext) => Promise<MessageInitShape<O>>
     : M extends Kind<'server_streaming', infer I, infer O>
-      ? (request: MessageShape<I>, context: CallContext) => AsyncIterable<MessageInitShape<O>>
-      : M extends Kind<'bidi_streaming', infer I, infer O>
-        ? (requests: AsyncIterable<MessageShape<I>>, context: CallContext) => AsyncIterable<MessageInitShape<O>>
-        : never;
+      ? (request: MessageShape<I>, context: CallContext) => AsyncIterable<MessageInitShape<O> | Buffer>
+      : M extends Kind<'client_streaming', infer I, infer O>
+        ? (requests: AsyncIterable<MessageShape<I>>, context: CallContext) => Promise<MessageInitShape<O>>
+        : M extends Kind<'bidi_streaming', infer I, infer O>
+          ? (requests: AsyncIterable<MessageShape<I>>, context: CallContext) => AsyncIterable<MessageInitShape<O>>
+          : never;
 
 type Kind<K, I extends DescMessage, O extends DescMessage> = { methodKind: K; input: I; output: O };
 
@@ -40,7 +45,7 @@ export type Transport = {
   draining: AbortSignal;
   /** How long a call without a stream may take. */
   callTimeoutMs: number;
-  /** How long a peer may take to accept one message of a stream. */
+  /** How long a peer may take to accept one message of a stream, and to send one when it is to answer for all of them. */
   writeTimeoutMs: number;
 };
 
@@ -61,25 +66,26 @@ export function bind<S extends DescService>(
   const implementation: UntypedServiceImplementation = {};
   for (const method of service.methods) {
     const handler: unknown = handlers[method.localName as keyof S['method']];
-    implementation[method.localName] =
-      method.methodKind === 'unary'
-        ? unary(method, handler as UnaryHandler, transport)
-        : streaming(method, handler as StreamHandler, transport);
+    implementation[method.localName] = implement(method, handler, transport);
   }
   server.addService(serviceDefinition(service), implementation);
 }
 
+function implement(method: DescMethod, handler: unknown, transport: Transport) {
+  if (method.methodKind === 'unary') return unary(method, handler as UnaryHandler, transport);
+  if (method.methodKind === 'client_streaming') return collecting(method, handler as CollectingHandler, transport);
+  return streaming(method, handler as StreamHandler, transport);
+}
+
 type UnaryHandler = (request: Message, context: CallContext) => Promise<object>;
+type CollectingHandler = (requests: AsyncIterable<Message>, context: CallContext) => Promise<object>;
 type StreamHandler = (request: Message | AsyncIterable<Message>, context: CallContext) => AsyncIterable<object>;
 
 function unary(method: DescMethod, handler: UnaryHandler, transport: Transport): handleUnaryCall<Buffer, Buffer> {
   return async (call, callback) => {
     using _running = transport.admission.call();
-    const own = new Call(method, call, transport.report);
-    const timer = setTimeout(
-      () => own.abort(ErrorReason.DEADLINE_EXCEEDED, 'the call took too long'),
-      transport.callTimeoutMs,
-    );
+    const own = new Call(method, call, transport);
+    using _limit = own.limit(transport.callTimeoutMs);
     try {
       refuseWhenDraining(transport);
       const answer = handler(decode(method.input, call.request, transport), own);
@@ -88,16 +94,59 @@ function unary(method: DescMethod, handler: UnaryHandler, transport: Transport):
       callback(null, bytes, own.metadata());
     } catch (error) {
       callback(own.failed(error));
-    } finally {
-      clearTimeout(timer);
     }
   };
+}
+
+/** Many requests, one answer. */
+function collecting(
+  method: DescMethod,
+  handler: CollectingHandler,
+  transport: Transport,
+): handleClientStreamingCall<Buffer, Buffer> {
+  return async (call, callback) => {
+    using _running = transport.admission.call();
+    const own = new Call(method, call, transport);
+    try {
+      refuseWhenDraining(transport);
+      using _stream = transport.admission.stream(call.getPeer());
+      call.sendMetadata(own.metadata());
+      // Also when nobody waits for the answer any more: the call is over when the handler has cleaned up.
+      const answer = await handler(receive(method, call, own, transport), own);
+      own.signal.throwIfAborted();
+      const bytes = encode(method.output, answer);
+      own.succeeded();
+      callback(null, bytes);
+    } catch (error) {
+      // A peer that is still sending is told, too: what it sends from here on is thrown away.
+      callback(own.failed(own.signal.aborted ? own.signal.reason : error));
+    }
+  };
+}
+
+/** The requests of such a call. While one is waited for, and only then, silence and the end of the replica end the call. */
+async function* receive(method: DescMethod, call: Readable, own: Call, transport: Transport): AsyncGenerator<Message> {
+  const silent = () => own.abort(new StatusError(ErrorReason.DEADLINE_EXCEEDED, 'nothing was sent for too long'));
+  const drain = () => own.abort(shuttingDown());
+  const requests: AsyncIterator<Buffer> = call.iterator({ destroyOnReturn: false });
+  const next = async () => {
+    const timer = setTimeout(silent, transport.writeTimeoutMs);
+    transport.draining.addEventListener('abort', drain, { once: true });
+    if (transport.draining.aborted) drain();
+    try {
+      return await own.unlessAborted(requests.next());
+    } finally {
+      clearTimeout(timer);
+      transport.draining.removeEventListener('abort', drain);
+    }
+  };
+  for (let given = await next(); !given.done; given = await next()) yield decode(method.input, given.value, transport);
 }
 
 function streaming(method: DescMethod, handler: StreamHandler, transport: Transport) {
   return async (call: StreamCall): Promise<void> => {
     using _running = transport.admission.call();
-    const own = new Call(method, call, transport.report);
+    const own = new Call(method, call, transport);
     const drain = () => own.end('DRAINING');
     transport.draining.addEventListener('abort', drain, { once: true });
     try {
@@ -159,11 +208,15 @@ function decode(schema: DescMessage, bytes: Buffer, transport: Transport): Messa
 }
 
 function encode(schema: DescMessage, answer: object): Buffer {
+  if (Buffer.isBuffer(answer)) return answer; // encoded already, once for many
   const bytes = toBinary(schema, create(schema, answer as MessageInitShape<DescMessage>));
   return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 }
 
 function refuseWhenDraining({ draining }: Transport): void {
-  if (draining.aborted)
-    throw new StatusError(ErrorReason.DRAINING, 'this replica is shutting down', { details: [retryAfter(100)] });
+  if (draining.aborted) throw shuttingDown();
+}
+
+function shuttingDown(): StatusError {
+  return new StatusError(ErrorReason.DRAINING, 'this replica is shutting down', { details: [retryAfter(100)] });
 }

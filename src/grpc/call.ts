@@ -4,6 +4,7 @@ import type { DescMethod } from '@bufbuild/protobuf';
 import {
   Metadata,
   type ServerDuplexStream,
+  type ServerReadableStream,
   type ServerUnaryCall,
   type ServerWritableStream,
   type StatusObject,
@@ -20,6 +21,11 @@ export type CallContext = {
   readonly signal: AbortSignal;
   /** Aborted, with one of `WrapUp` as the reason, when a stream should say its last words and end. */
   readonly wrapUp: AbortSignal;
+  /**
+   * Allows a call that is not a stream this many more milliseconds, because it waits for something to happen. The signal says when to stop
+   * waiting and answer: the answer is no longer wanted, the replica shuts down, or the client's deadline is near.
+   */
+  park(ms: number): AbortSignal;
 };
 
 export type WrapUp = 'DRAINING' | 'SLOW_CONSUMER';
@@ -32,12 +38,13 @@ export type CallReport = {
   durationMs: number;
   requestId: string;
   peer: string;
-  /** Messages sent, of a stream. */
+  /** Messages sent, where the answer is a stream. */
   sent?: number;
   /** The fault behind INTERNAL and UNAVAILABLE; never sent to the caller. */
   error?: unknown;
 };
 
+/** A call that is answered by a stream. */
 export type StreamCall = ServerWritableStream<Buffer, Buffer> | ServerDuplexStream<Buffer, Buffer>;
 
 /** One call from its arrival to its report. */
@@ -50,23 +57,30 @@ export class Call implements CallContext {
   readonly #method: DescMethod;
   readonly #peer: string;
   readonly #report: (report: CallReport) => void;
+  readonly #draining: AbortSignal;
+  readonly #deadline: number;
+  #limitMs = 0;
+  #timer: NodeJS.Timeout | undefined;
 
   constructor(
     method: DescMethod,
-    call: ServerUnaryCall<Buffer, Buffer> | StreamCall,
-    report: (report: CallReport) => void,
+    call: ServerUnaryCall<Buffer, Buffer> | ServerReadableStream<Buffer, Buffer> | StreamCall,
+    { report, draining }: { report: (report: CallReport) => void; draining: AbortSignal },
   ) {
     this.#method = method;
+    this.#draining = draining;
+    this.#deadline = Number(call.getDeadline());
     this.#peer = call.getPeer();
     this.#report = report;
     const given = call.metadata.get('x-request-id')[0];
     this.requestId = typeof given === 'string' && /^[\x21-\x7e]{1,128}$/.test(given) ? given : randomUUID();
     (call as EventEmitter).on('cancelled', () => {
       // A client gives up by its own clock, and what it sends then arrives a moment before the deadline has passed here.
-      const late = Number(call.getDeadline()) - Date.now() < 100;
+      const late = this.#deadline - Date.now() < 100;
       this.abort(
-        late ? ErrorReason.DEADLINE_EXCEEDED : ErrorReason.CANCELLED,
-        late ? 'the deadline has passed' : 'cancelled by the client',
+        late
+          ? new StatusError(ErrorReason.DEADLINE_EXCEEDED, 'the deadline has passed')
+          : new StatusError(ErrorReason.CANCELLED, 'cancelled by the client'),
       );
     });
   }
@@ -79,23 +93,40 @@ export class Call implements CallContext {
     return this.#ending.signal;
   }
 
-  abort(reason: ErrorReason, message: string): void {
-    this.#aborter.abort(new StatusError(reason, message));
+  park(ms: number): AbortSignal {
+    if (ms === 0) return this.signal;
+    this.limit(this.#limitMs + ms);
+    const left = this.#deadline - LAST_WORDS_MS - Date.now();
+    const near = left < ms ? [AbortSignal.timeout(Math.max(0, left))] : [];
+    return AbortSignal.any([this.signal, this.#draining, ...near]);
+  }
+
+  /** Aborts the call when it takes longer than this, until it is disposed of. */
+  limit(ms: number): Disposable {
+    clearTimeout(this.#timer);
+    this.#limitMs = ms;
+    const tooLong = () => this.abort(new StatusError(ErrorReason.DEADLINE_EXCEEDED, 'the call took too long'));
+    this.#timer = setTimeout(tooLong, ms);
+    return { [Symbol.dispose]: () => clearTimeout(this.#timer) };
+  }
+
+  abort(reason: StatusError): void {
+    this.#aborter.abort(reason);
   }
 
   end(why: WrapUp): void {
     this.#ending.abort(why);
   }
 
-  /** The answer, or the reason for which nobody waits for it any more. */
-  async unlessAborted<T>(answer: Promise<T>): Promise<T> {
+  /** What is waited for, or the reason for which nobody waits for it any more. */
+  async unlessAborted<T>(awaited: Promise<T>): Promise<T> {
     const { signal } = this;
     const aborted = Promise.withResolvers<never>();
     const abort = () => aborted.reject(signal.reason);
     if (signal.aborted) abort();
     signal.addEventListener('abort', abort, { once: true });
     try {
-      return await Promise.race([answer, aborted.promise]);
+      return await Promise.race([awaited, aborted.promise]);
     } finally {
       signal.removeEventListener('abort', abort);
     }
@@ -131,7 +162,10 @@ export class Call implements CallContext {
       durationMs: Math.round((performance.now() - this.#started) * 1000) / 1000,
       requestId: this.requestId,
       peer: this.#peer,
-      ...(this.#method.methodKind !== 'unary' && { sent: this.sent }),
+      ...(/server|bidi/.test(this.#method.methodKind) && { sent: this.sent }),
     });
   }
 }
+
+/** What an answer may take to reach a client before its deadline. */
+const LAST_WORDS_MS = 100;

@@ -8,13 +8,20 @@ import {
   type MessageShape,
   toBinary,
 } from '@bufbuild/protobuf';
-import { type CallOptions, type Client, type ClientReadableStream, Metadata } from '@grpc/grpc-js';
+import {
+  type CallOptions,
+  type Client,
+  type ClientReadableStream,
+  type ClientWritableStream,
+  Metadata,
+} from '@grpc/grpc-js';
 import { methodDefinition } from './definition.ts';
+import { write } from './write.ts';
 
 /** What every call takes besides its request. */
 export type Options = { signal?: AbortSignal; timeoutMs?: number; metadata?: Record<string, string> };
 
-/** A generated service as its client sees it: promises, and async iterables where the answer is a stream. */
+/** A generated service as its client sees it: promises, and iterables where a request or an answer is a stream. */
 export type TypedClient<S extends DescService> = { [K in keyof S['method']]: Method<S['method'][K]> };
 
 type Method<M> =
@@ -22,16 +29,24 @@ type Method<M> =
     ? (request: MessageInitShape<I>, options?: Options) => Promise<MessageShape<O>>
     : M extends Kind<'server_streaming', infer I, infer O>
       ? (request: MessageInitShape<I>, options?: Options) => AsyncIterable<MessageShape<O>>
-      : never;
+      : M extends Kind<'client_streaming', infer I, infer O>
+        ? (requests: Requests<MessageInitShape<I>>, options?: Options) => Promise<MessageShape<O>>
+        : never;
+
+type Requests<R> = AsyncIterable<R> | Iterable<R>;
 
 type Kind<K, I extends DescMessage, O extends DescMessage> = { methodKind: K; input: I; output: O };
 
-/** Calls a generated service over a channel. Leaving a loop over a stream cancels the call. */
+/**
+ * Calls a generated service over a channel. Leaving a loop over a stream cancels the call, and so does a stream of requests that throws;
+ * such a stream is asked for its next request when the one before has gone out.
+ */
 export function createClient<S extends DescService>(service: S, channel: Client): TypedClient<S> {
   const client: Record<string, unknown> = {};
   for (const method of service.methods) {
     if (method.methodKind === 'unary') client[method.localName] = unary(method, channel);
     if (method.methodKind === 'server_streaming') client[method.localName] = serverStreaming(method, channel);
+    if (method.methodKind === 'client_streaming') client[method.localName] = clientStreaming(method, channel);
   }
   return client as TypedClient<S>;
 }
@@ -79,8 +94,52 @@ function serverStreaming(method: DescMethod, channel: Client) {
   };
 }
 
+function clientStreaming(method: DescMethod, channel: Client) {
+  const { path, requestSerialize, responseDeserialize } = methodDefinition(method);
+  return async (requests: Requests<object>, options: Options = {}) => {
+    const answer = Promise.withResolvers<Buffer>();
+    const over = new AbortController();
+    const call = channel.makeClientStreamRequest(
+      path,
+      requestSerialize,
+      responseDeserialize,
+      toMetadata(options),
+      toCallOptions(options),
+      (error, bytes) => {
+        over.abort();
+        if (error) answer.reject(error);
+        else answer.resolve(bytes!);
+      },
+    );
+    using _link = cancelWith(options.signal, call);
+    const sending = sendAll(method.input, requests, call, over.signal).catch((fault: unknown) => {
+      call.cancel();
+      throw fault;
+    });
+    // The answer may come before all is sent: a refusal does.
+    await Promise.race([sending, answer.promise]);
+    return fromBinary(method.output, await answer.promise);
+  };
+}
+
+async function sendAll(
+  schema: DescMessage,
+  requests: Requests<object>,
+  call: ClientWritableStream<Buffer>,
+  over: AbortSignal,
+): Promise<void> {
+  for await (const request of requests) {
+    if (!(await write(call, encode(schema, request), over, LONGEST_TIMER))) return;
+  }
+  call.end();
+}
+
+/** Milliseconds. A peer that does not read is no matter of the sender: the deadline of the call ends it. */
+const LONGEST_TIMER = 2 ** 31 - 1;
+
 function encode(schema: DescMessage, request: object): Buffer {
-  return Buffer.from(toBinary(schema, create(schema, request as MessageInitShape<DescMessage>)));
+  const bytes = toBinary(schema, create(schema, request as MessageInitShape<DescMessage>));
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 }
 
 function toMetadata({ metadata = {} }: Options): Metadata {

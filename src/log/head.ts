@@ -1,5 +1,6 @@
 import type { EntityManager } from '@mikro-orm/postgresql';
 import type { Pool } from 'pg';
+import { type Sql, sqlIn } from '../db/sql.ts';
 
 /** Where a log and its run stand. */
 export type Head = {
@@ -49,15 +50,57 @@ export async function sealLog(em: EntityManager, backupId: string): Promise<void
   );
 }
 
+/** Opens a log again: its run is no longer finished. Part of the transaction that puts it back to work. */
+export async function unsealLog(em: EntityManager, backupId: string): Promise<void> {
+  await em.execute('update backup_log_heads set sealedid = null where backupid = ?', [backupId]);
+}
+
 /** Deletes a log and returns how many entries it had. Part of the transaction that deletes the run. */
-export async function deleteLog(em: EntityManager, backupId: string): Promise<bigint> {
-  // The head first: it locks out appends, which would otherwise leave entries without a head behind.
-  await em.execute('delete from backup_log_heads where backupid = ?', [backupId]);
-  await em.execute('delete from backup_log_requests where backupid = ?', [backupId]);
-  const { affectedRows } = await em.execute<{ affectedRows: number }>(
-    'delete from backup_logs where backupid = ?',
-    [backupId],
-    'run',
-  );
-  return BigInt(affectedRows);
+export function deleteLog(em: EntityManager, backupId: string): Promise<bigint> {
+  return deleteLogs(sqlIn(em), [backupId]);
+}
+
+/** Deletes logs and returns how many entries they had. Part of the transaction that deletes the runs. */
+export async function deleteLogs(sql: Sql, backupIds: string[]): Promise<bigint> {
+  // The heads first: they lock out appends, which would otherwise leave entries without a head behind. Statements of their own, because
+  // one that began before an append has committed would not see its entries.
+  const heads = await sql<{ backupid: string; entries: string }>({
+    text: `select backupid, lastid - firstid + 1 as entries from backup_log_heads
+      where backupid = any ($1) order by backupid for update`,
+    values: [backupIds],
+  });
+  for (const table of ['backup_log_heads', 'backup_log_requests', 'backup_logs']) {
+    await sql({ text: `delete from ${table} where backupid = any ($1)`, values: [backupIds] });
+  }
+  return heads.reduce((sum, head) => sum + BigInt(head.entries), 0n);
+}
+
+/** How many entries these logs hold; one that does not exist is left out. */
+export async function countEntries(sql: Sql, backupIds: string[]): Promise<Map<string, bigint>> {
+  const heads = await sql<{ backupid: string; entries: string }>({
+    text: 'select backupid, lastid - firstid + 1 as entries from backup_log_heads where backupid = any ($1)',
+    values: [backupIds],
+  });
+  return new Map(heads.map(head => [head.backupid, BigInt(head.entries)]));
+}
+
+/**
+ * Removes so many of the oldest entries of a log, unless it has fewer; returns how many they were. Tails that had them to deliver are told
+ * that they are gone.
+ */
+export async function shortenLog(sql: Sql, backupId: string, entries: number): Promise<bigint> {
+  // From the first one on: a scan from id 1 would pass all that was removed before and is not vacuumed yet.
+  const shortened = await sql({
+    text: `with head as (
+        update backup_log_heads set firstid = firstid + $2::bigint
+        where backupid = $1 and lastid - firstid + 1 >= $2::bigint
+        returning firstid
+      ), removed as (
+        delete from backup_logs l using head
+        where l.backupid = $1 and l.id >= head.firstid - $2::bigint and l.id < head.firstid
+      )
+      select from head`,
+    values: [backupId, entries],
+  });
+  return BigInt(shortened.length * entries);
 }

@@ -1,7 +1,15 @@
 import { createHash } from 'node:crypto';
 import type { Pool } from 'pg';
 
-export type Entry = { id: bigint; level: number; message: string; seconds: bigint; nanos: number };
+export type Entry = {
+  id: bigint;
+  level: number;
+  message: string;
+  seconds: bigint;
+  nanos: number;
+  /** The attempt of the run that wrote it; 0 when it was none. */
+  attempt: number;
+};
 
 /** Of how many entries and of how many bytes a page is at most; a single entry may exceed the bytes. */
 export type PageLimits = { entries: number; bytes: number };
@@ -79,13 +87,20 @@ export function withinBytes(rows: string, order: string, bytes: string): string 
     with page as (${rows}), measured as (
       select *, sum(size) over (order by ${order} rows unbounded preceding) as total, count(*) over () as found from page
     )
-    select id, loglevel, message, created_at, created_nanos, found
+    select id, loglevel, message, created_at, created_nanos, attempt, found
     from measured where total <= ${bytes} or total = size order by ${order}`;
 }
 
 export const least = (a: bigint, b: bigint) => (a < b ? a : b);
 
-type Row = { id: string; loglevel: number; message: string; created_at: string; created_nanos: number };
+type Row = {
+  id: string;
+  loglevel: number;
+  message: string;
+  created_at: string;
+  created_nanos: number;
+  attempt: number;
+};
 
 export function toEntry(row: Row): Entry {
   return {
@@ -94,5 +109,6 @@ export function toEntry(row: Row): Entry {
     message: row.message,
     seconds: BigInt(row.created_at),
     nanos: row.created_nanos,
+    attempt: row.attempt,
   };
 }

@@ -1,15 +1,13 @@
-import { create, type MessageInitShape, toBinary } from '@bufbuild/protobuf';
+import { type MessageInitShape, toBinary } from '@bufbuild/protobuf';
 import { durationFromMs } from '@bufbuild/protobuf/wkt';
 import type { Pool } from 'pg';
 import type { Doorbell } from '../db/doorbell.ts';
-import { invalidFields } from '../errors.ts';
+import { sqlOn } from '../db/sql.ts';
+import { leaseLost } from '../errors.ts';
 import type { ControllerFilter, Status } from '../gen/backup/v1/controller_pb.ts';
-import type { LogLevel, NewLogEntry } from '../gen/backup/v1/entry_pb.ts';
 import {
   AppendLogsRequestSchema,
   ListLogsRequestSchema,
-  type LogEntry,
-  LogEntrySchema,
   type LogHeadSchema,
   LogOrder,
   type LogService,
@@ -20,10 +18,11 @@ import {
 import type { Handlers } from '../grpc/bind.ts';
 import { paging } from '../paging.ts';
 import type { Tokens } from '../tokens.ts';
-import { append, appendOnce, type NewEntry } from './append.ts';
+import { append, appendOnce } from './append.ts';
 import type { Head } from './head.ts';
 import { type ListedRun, type ListPlace, listRuns } from './list.ts';
-import { ALL_LEVELS, type Entry, type Position } from './page.ts';
+import { type Keeping, keptEntries, toMessage } from './message.ts';
+import { ALL_LEVELS, type Position } from './page.ts';
 import { openToken, sealToken } from './resume.ts';
 import type { Start } from './start.ts';
 import { type TailEvent, type TailOptions, tail } from './tail.ts';
@@ -33,9 +32,7 @@ type Needs = {
   doorbell: Doorbell;
   tokens: Tokens;
   defaultPageSize: number;
-  /** Entries of more verbose levels are not kept. */
-  keepLevel: number;
-  maxMessageBytes: number;
+  keeping: Keeping;
   writeTimeoutMs: number;
   tail: TailOptions;
   /** The runs that match a filter, in the order of their ids, from this one on. */
@@ -49,20 +46,23 @@ export function logService(needs: Needs): Handlers<typeof LogService> {
   const { pool, doorbell, tokens } = needs;
   return {
     async appendLogs(request) {
-      const { backupId, requestId } = request;
-      refuseLongMessages(request.entries, needs.maxMessageBytes);
-      const entries = request.entries.filter(entry => entry.level <= needs.keepLevel).map(fromMessage);
+      const { backupId, requestId, leaseToken } = request;
+      const entries = keptEntries(request.entries, needs.keeping, 'entries');
       const dropped = request.entries.length - entries.length;
       if (entries.length === 0) return { dropped };
+      const sql = sqlOn(pool);
       const answer = requestId
-        ? await appendOnce(pool, backupId, entries, {
-            id: requestId,
-            dropped,
-            content: toBinary(AppendLogsRequestSchema, request),
-          })
-        : { ...(await append(pool, backupId, entries)), dropped };
+        ? await appendOnce(
+            sql,
+            backupId,
+            entries,
+            { id: requestId, dropped, content: toBinary(AppendLogsRequestSchema, request) },
+            leaseToken,
+          )
+        : await append(sql, backupId, entries, leaseToken);
+      if (!answer) throw leaseLost(backupId);
       doorbell.ring(backupId);
-      return answer;
+      return { dropped, ...answer };
     },
 
     async listLogs(request) {
@@ -111,16 +111,6 @@ const RUNS_PER_PAGE = 50;
 
 function placeOf([run, after]: string[]): ListPlace {
   return { run: BigInt(run!), after: after ? BigInt(after) : undefined };
-}
-
-function refuseLongMessages(entries: NewLogEntry[], limit: number): void {
-  for (const [i, { message }] of entries.entries()) {
-    // A code unit is at most three bytes of UTF-8: most messages need not be counted.
-    if (message.length * 3 <= limit) continue;
-    const bytes = Buffer.byteLength(message);
-    if (bytes <= limit) continue;
-    throw invalidFields({ field: `entries[${i}].message`, description: `has ${bytes} bytes, the most is ${limit}` });
-  }
 }
 
 function startOf({ start, backupIds }: TailLogsRequest, tokens: Tokens): Start {
@@ -190,18 +180,4 @@ function toPositions(positions: ReadonlyMap<string, Position>): { backupId: stri
 function toHead(backupId: string, { firstId, lastId, sealedId }: Head): MessageInitShape<typeof LogHeadSchema> {
   const empty = lastId < firstId;
   return { backupId, firstId: empty ? 0n : firstId, lastId, ...(sealedId !== undefined && { sealedId }) };
-}
-
-function fromMessage({ level, message, createTime }: NewLogEntry): NewEntry {
-  return { level, message, at: createTime };
-}
-
-function toMessage(entry: Entry, backupId = ''): LogEntry {
-  return create(LogEntrySchema, {
-    backupId,
-    id: entry.id,
-    level: entry.level as LogLevel,
-    message: entry.message,
-    createTime: { seconds: entry.seconds, nanos: entry.nanos },
-  });
 }

@@ -1,7 +1,7 @@
-import { setTimeout as delay } from 'node:timers/promises';
 import type { Pool } from 'pg';
 import type { Doorbell } from '../db/doorbell.ts';
-import { ErrorReason, isOutage, retryAfter, StatusError } from '../errors.ts';
+import { type Farewell, lifespan } from '../lifespan.ts';
+import { rideOut } from '../outage.ts';
 import { diverged, FollowedLog } from './followed.ts';
 import { type Head, readHeads } from './head.ts';
 import { type Entry, type PageLimits, type Position, readAfter } from './page.ts';
@@ -28,7 +28,7 @@ export type TailOptions = {
   outageMs: number;
 };
 
-export type EndReason = 'SEALED' | 'DELETED' | 'NOT_FOLLOWING' | 'MAX_AGE' | 'DRAINING' | 'SLOW_CONSUMER';
+export type EndReason = 'SEALED' | 'DELETED' | 'NOT_FOLLOWING' | Farewell;
 
 /** What a tail tells. `positions` are where it continues after this event. */
 export type TailEvent = { positions: ReadonlyMap<string, Position> } & (
@@ -52,31 +52,12 @@ export type TailSource = { pool: Pool; doorbell: Doorbell; options: TailOptions 
 export async function* tail(
   source: TailSource,
   request: TailRequest,
-  { signal, wrapUp }: { signal: AbortSignal; wrapUp: AbortSignal },
+  context: { signal: AbortSignal; wrapUp: AbortSignal },
 ): AsyncGenerator<TailEvent> {
-  const old = new AbortController();
-  const age = setTimeout(() => old.abort(), source.options.maxAgeMs * (0.8 + 0.4 * Math.random()));
-  const stop = AbortSignal.any([signal, wrapUp, old.signal]);
-  let positions: TailEvent['positions'] = new Map();
-  try {
-    for await (const event of follow(source, request, stop)) {
-      positions = event.positions;
-      yield event;
-      if (event.kind === 'end') return;
-      if (stop.aborted) break;
-    }
-  } catch (error) {
-    if (!stop.aborted || !isOutage(error)) throw error;
-  } finally {
-    clearTimeout(age);
-  }
-  if (signal.aborted) return;
-  const reason: EndReason = wrapUp.aborted ? wrapUp.reason : 'MAX_AGE';
-  yield { kind: 'end', reason, positions };
-  if (reason === 'DRAINING') {
-    // Not OK, so that ordinary retry policies come back, to another replica.
-    throw new StatusError(ErrorReason.DRAINING, 'this replica is shutting down', { details: [retryAfter(100)] });
-  }
+  yield* lifespan(source.options.maxAgeMs, context, stop => follow(source, request, stop), {
+    isLast: event => event.kind === 'end',
+    farewell: (reason, last) => ({ kind: 'end', reason, positions: last?.positions ?? new Map() }),
+  });
 }
 
 async function* follow(source: TailSource, request: TailRequest, stop: AbortSignal): AsyncGenerator<TailEvent> {
@@ -147,17 +128,5 @@ async function* follow(source: TailSource, request: TailRequest, stop: AbortSign
       yield { kind: 'checkpoint', positions: positions() };
     }
     if (delivered) await latch.wait(Math.min(options.pollMs, told + options.heartbeatMs - Date.now()), stop);
-  }
-}
-
-/** Repeats a read while the database is away. Nothing is told meanwhile, so nothing that is told can be untrue. */
-async function rideOut<T>(read: () => Promise<T>, outageMs: number, stop: AbortSignal): Promise<T> {
-  for (const began = Date.now(); ; ) {
-    try {
-      return await read();
-    } catch (error) {
-      if (stop.aborted || !isOutage(error) || Date.now() - began > outageMs) throw error;
-      await delay(100, undefined, { signal: stop }).catch(() => {});
-    }
   }
 }

@@ -31,3 +31,21 @@ export function fromColumn(column: string): Uint8Array {
   const bytes = Buffer.from(column, 'base64');
   return bytes.toString('base64') === column ? bytes : Buffer.from(column);
 }
+
+/** Bytes of a piece of an upload: a multiple of three, so that the pieces' base64 put together is the base64 of the whole. */
+export const PIECE_BYTES = 196_608;
+
+/** What a piece has in base64. */
+export const PIECE_CHARACTERS = columnLength(PIECE_BYTES);
+
+/** The length of the column that holds this many bytes. */
+export function columnLength(bytes: number): number {
+  return Math.ceil(bytes / 3) * 4;
+}
+
+/** These bytes do not have the MD5 that they should have. */
+export function checksumMismatch(expected: string, found: string): StatusError {
+  return new StatusError(ErrorReason.CHECKSUM_MISMATCH, `the MD5 is ${found}, not ${expected}`, {
+    metadata: { expected, found },
+  });
+}

@@ -22,10 +22,23 @@ export function once<I extends DescMessage, O extends DescMessage>(
   request: MessageShape<I> & { requestId: string },
   change: (em: EntityManager) => Promise<MessageInitShape<O>>,
 ): Promise<MessageInitShape<O>> {
+  const { requestId } = request;
+  const content = requestId ? toBinary(method.input, request) : new Uint8Array();
+  return onceFor(orm, method, subject, { requestId, content }, change);
+}
+
+/** The same for requests that are streams: `content` is what makes two of them the same. */
+export function onceFor<O extends DescMessage>(
+  orm: MikroORM,
+  method: Method<DescMessage, O>,
+  subject: string | bigint,
+  { requestId, content }: { requestId: string; content: Uint8Array },
+  change: (em: EntityManager) => Promise<MessageInitShape<O>>,
+): Promise<MessageInitShape<O>> {
   return orm.em.fork().transactional(async em => {
-    if (!request.requestId) return change(em);
-    const key = [String(subject), request.requestId];
-    const digest = createHash('sha256').update(`${method.name}\0`).update(toBinary(method.input, request)).digest();
+    if (!requestId) return change(em);
+    const key = [String(subject), requestId];
+    const digest = createHash('sha256').update(`${method.name}\0`).update(content).digest();
     // Another call with the same key is waited for here: its row is either committed then, with its answer, or gone.
     const taken = await em.execute(
       `insert into backup_requests (subject, requestid, digest, answer) values (?, ?, ?, '') on conflict do nothing returning 1`,
@@ -38,6 +51,12 @@ export function once<I extends DescMessage, O extends DescMessage>(
     await em.execute('update backup_requests set answer = ? where subject = ? and requestid = ?', [bytes, ...key]);
     return answer;
   });
+}
+
+/** Whether a request id was used before, and what it was used for is done. */
+export async function isAnswered(em: EntityManager, subject: string | bigint, requestId: string): Promise<boolean> {
+  const text = 'select 1 from backup_requests where subject = ? and requestid = ?';
+  return (await em.execute(text, [String(subject), requestId])).length > 0;
 }
 
 type Method<I extends DescMessage, O extends DescMessage> = { name: string; input: I; output: O };

@@ -23,7 +23,7 @@ export type Replica = AsyncDisposable & {
 /** Replicas on a database of their own; the first one's clients are the backend's. */
 export type Backend = Replica & { readonly replicas: Replica[]; readonly database: Database };
 
-/** Whether this run of the suite does without NOTIFY: tails only poll. */
+/** Whether this run of the suite does without NOTIFY, so that everybody only polls, and without SKIP LOCKED. */
 export const acceleratorsOff = process.env['ACCELERATORS'] === 'off';
 
 /** Settings that the tests run with besides the defaults. */
@@ -31,7 +31,7 @@ const testSettings = {
   LISTEN: '127.0.0.1:0',
   SERVICE_LOG: 'silent',
   SHUTDOWN_GRACE: '2s',
-  ...(acceleratorsOff && { NOTIFY: 'off', TAIL_POLL: '20ms' }),
+  ...(acceleratorsOff && { NOTIFY: 'off', TAIL_POLL: '20ms', SKIP_LOCKED: 'off' }),
 };
 
 /** Starts real replicas on a new database. */

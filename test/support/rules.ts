@@ -3,12 +3,17 @@ import {
   create,
   type DescFile,
   type DescMessage,
+  getOption,
   hasOption,
   type Message,
   type MessageInitShape,
   type MessageShape,
 } from '@bufbuild/protobuf';
-import { field as fieldRules, message as messageRules } from '@bufbuild/protovalidate/gen/buf/validate/validate_pb.js';
+import {
+  field as fieldRules,
+  message as messageRules,
+  oneof as oneofRules,
+} from '@bufbuild/protovalidate/gen/buf/validate/validate_pb.js';
 import { ErrorReason, StatusError, toStatus } from '../../src/errors.ts';
 import { messageValidator } from '../../src/grpc/validate.ts';
 import { detailsOf } from './status.ts';
@@ -31,7 +36,7 @@ export function table<S extends DescMessage>(schema: S, valid: MessageInitShape<
 
 const validate = messageValidator();
 
-/** Describes the rules of a file: each value of the tables is tried, and every rule of the file must have its row. */
+/** Describes the rules of a file: each value of the tables is tried, and every rule of the file must be broken by a row of its own. */
 export function describeRules(file: DescFile, tables: Table[]): void {
   describe(`The rules of ${file.name}.proto`, () => {
     for (const { schema, valid, edges } of tables) {
@@ -51,19 +56,12 @@ export function describeRules(file: DescFile, tables: Table[]): void {
     }
 
     it('are all in the table', () => {
-      const known = new Set(
-        tables.flatMap(({ schema, edges }) => Object.keys(edges).map(name => `${schema.name}.${name}`)),
-      );
-      const ruled = file.messages.flatMap(schema => [
-        ...(hasOption(schema, messageRules) ? [`${schema.name}.whole`] : []),
-        ...schema.fields
-          .filter(field => hasOption(field, fieldRules))
-          .map(field => `${schema.name}.${localName(field)}`),
-      ]);
+      const refused = new Set(tables.flatMap(refusals));
+      const ruled = file.messages.flatMap(schema => rulesOf(schema).map(rule => `${schema.name}.${rule}`));
       assert.deepEqual(
-        ruled.filter(name => !known.has(name)),
+        ruled.filter(rule => !refused.has(rule)),
         [],
-        'rules without a row',
+        'rules that no row breaks',
       );
     });
   });
@@ -94,9 +92,29 @@ function errorOf(run: () => void): unknown {
   }
 }
 
-/** Members of a oneof are set by the name of the oneof. */
-function localName({ localName, oneof }: DescMessage['fields'][number]): string {
-  return oneof?.localName ?? localName;
+/** What the rows of a table break: `Message.row: path`, whichever item of a list it is. */
+function refusals({ schema, edges }: Table): string[] {
+  return Object.entries(edges).flatMap(([row, { refuses }]) =>
+    Object.keys(refuses).map(path => `${schema.name}.${row}: ${path.replace(/\d+/, '')}`),
+  );
+}
+
+/** What has to be broken, `row: path`: the rules of a message by the name their ids begin with, those of its oneofs and of its fields. */
+function rulesOf(schema: DescMessage): string[] {
+  return [
+    ...getOption(schema, messageRules).cel.map(({ id }) => `whole: ${id.split('.')[0]}`),
+    ...schema.oneofs
+      .filter(oneof => hasOption(oneof, oneofRules))
+      .map(({ localName, name }) => `${localName}: ${name}`),
+    ...schema.fields.flatMap(field => {
+      if (!hasOption(field, fieldRules)) return [];
+      // Members of a oneof are set by the name of the oneof.
+      const row = field.oneof?.localName ?? field.localName;
+      const { type } = getOption(field, fieldRules);
+      const items = type.case === 'repeated' && type.value.items ? [`${row}: ${field.name}[]`] : [];
+      return [`${row}: ${field.name}`, ...items];
+    }),
+  ];
 }
 
 function show(init: object): string {
@@ -106,89 +124,3 @@ function show(init: object): string {
   };
   return JSON.stringify(init, short).slice(0, 300);
 }
-
-/** 32 hexadecimal digits, with letters among them, from a number. */
-export function hex(n: number): string {
-  return `ab${n.toString(16).padStart(30, '0')}`;
-}
-
-const HEX = 'a0'.repeat(16);
-
-/** A backup id where it is required. */
-export const backupId = {
-  accepts: [HEX, '0'.repeat(32), '0123456789abcdef'.repeat(2)],
-  refuses: { backup_id: ['', ...badHex(HEX)] },
-};
-
-/** Everything that is almost 32 lower-case hexadecimal digits. */
-export function badHex(good: string): string[] {
-  const long = 'a'.repeat(1_000_000);
-  return [
-    good.slice(1),
-    `${good}0`,
-    good.toUpperCase(),
-    `g${good.slice(1)}`,
-    ` ${good}`,
-    `${good}\n`,
-    `${good.slice(1)}\0`,
-    long,
-  ];
-}
-
-const UUID = '01234567-89ab-4def-8123-456789abcdef';
-
-export const requestId = {
-  accepts: ['', UUID, UUID.toUpperCase(), '00000000-0000-0000-0000-000000000000'],
-  refuses: {
-    request_id: [
-      UUID.slice(1),
-      `${UUID}0`,
-      UUID.replaceAll('-', ''),
-      `{${UUID}}`,
-      ` ${UUID}`,
-      `${UUID}\0`,
-      `${UUID}\n`,
-    ],
-  },
-};
-
-export const etag = {
-  accepts: ['', 'x'.repeat(64), 'ä'.repeat(32), '\0'],
-  refuses: { etag: ['x'.repeat(65), 'ä'.repeat(33), 'x'.repeat(1_000_000)] },
-};
-
-export const pageSize = { accepts: [0, 1, 1000], refuses: { page_size: [-1, 1001, -(2 ** 31), 2 ** 31 - 1] } };
-
-export const pageToken = {
-  accepts: ['', 'x'.repeat(4096), '\0'],
-  refuses: { page_token: ['x'.repeat(4097), 'ä'.repeat(2049), 'x'.repeat(1_000_000)] },
-};
-
-const LAST_SECOND = 253_402_300_799n;
-
-/** A time of the schedule or of a log: the edges of the range, and times that are none. */
-export function time(path: string, firstSecond: bigint) {
-  return {
-    accepts: [{ seconds: firstSecond }, { seconds: LAST_SECOND, nanos: 999_999_999 }],
-    refuses: {
-      [path]: [
-        { seconds: firstSecond - 1n },
-        { seconds: firstSecond - 1n, nanos: 999_999_999 },
-        { seconds: LAST_SECOND + 1n },
-        { seconds: -(2n ** 63n) },
-        { seconds: 2n ** 63n - 1n },
-        ...badNanos(5n),
-      ],
-    },
-  };
-}
-
-/** Timestamps and durations whose nanoseconds are out of their range. */
-export function badNanos(seconds: bigint) {
-  return [-1, 1_000_000_000, 2 ** 31 - 1, -(2 ** 31)].map(nanos => ({ seconds, nanos }));
-}
-
-export const int64From = (path: string, least: bigint) => ({
-  accepts: [least, 9_007_199_254_740_993n, 2n ** 63n - 1n],
-  refuses: { [path]: [least - 1n, -(2n ** 63n)] },
-});

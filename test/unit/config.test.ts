@@ -5,6 +5,10 @@ type Name = keyof typeof settings.shape;
 
 const milliseconds = { good: { '1ms': 1, '2s': 2000, '3m': 180_000, '596h': 2_145_600_000 } };
 const notDurations = ['', '5', 's', '0ms', '-1s', '1.5s', '1 s', '1d', '597h', '2147483648ms', '1s\n'];
+const ages = {
+  good: { '1s': 1, '2m': 120, '3h': 10_800, '60d': 5_184_000, '36525d': 3_155_760_000, off: undefined },
+  bad: ['', '5', 'd', '0s', '0d', '-1d', '1.5d', '1 d', '5ms', '1w', 'OFF', '36526d', '3155760001s', '1d\n'],
+};
 const notNumbers = ['', 'x', '-1', '1.5', '1e3', ' 5', '0x10'];
 
 // Every setting: its default, what it accepts and what that becomes, and what it refuses.
@@ -45,6 +49,10 @@ const table: Record<Name, { unset: unknown; good: Record<string, unknown>; bad: 
   },
   LOG_MAX_MESSAGE_BYTES: { unset: 1_048_576, good: { 1: 1, 3145728: 3_145_728 }, bad: [...notNumbers, '0', '3145729'] },
   REQUEST_RETENTION: { unset: 86_400_000, ...milliseconds, bad: notDurations },
+  RETENTION: { unset: 2_592_000, ...ages },
+  RETENTION_SETTING_UI: { unset: 172_800, ...ages },
+  RETENTION_DRY_RUN: { unset: 'off', good: { on: 'on', off: 'off' }, bad: ['', 'ON', 'true', '1'] },
+  RETENTION_INTERVAL: { unset: 3_600_000, ...milliseconds, bad: notDurations },
   TAIL_HEARTBEAT: { unset: 10_000, ...milliseconds, bad: notDurations },
   TAIL_POLL: { unset: 5000, ...milliseconds, bad: notDurations },
   TAIL_MAX_AGE: { unset: 1_800_000, ...milliseconds, bad: notDurations },

@@ -5,7 +5,7 @@ export class Migration20261122233135 extends Migration {
 
   override up(): void | Promise<void> {
     this.addSql(
-      `create table "backup_exclusives" ("operation" varchar(20) not null, "type" varchar(10) not null, "itemid" bigint not null, "backupid" varchar(32) not null, primary key ("operation", "type", "itemid"));`,
+      `create table "backup_exclusives" ("operation" varchar(20) not null, "type" varchar(10) not null, "itemid" bigint not null, primary key ("operation", "type", "itemid"));`,
     );
 
     this.addSql(
@@ -24,7 +24,7 @@ export class Migration20261122233135 extends Migration {
 
     this.addSql(`drop index "backup_controllers_queue";`);
     this.addSql(
-      `alter table "backup_controllers" add "exclusive" boolean not null default false, add "maxattempts" smallint not null default 1, add "attempt" int not null default 0, add "lostattempts" smallint not null default 0, add "leasetoken" uuid null, add "leaseworker" varchar(100) not null default '', add "leasedat" bigint not null default '0', add "leaseexpires" bigint not null default '0', add "leasems" int not null default 0, add "cancelrequestedat" bigint not null default '0', add "outcome" smallint not null default 0, add "startedat" bigint not null default '0', add "endedat" bigint not null default '0';`,
+      `alter table "backup_controllers" add "exclusive" boolean not null default false, add "maxattempts" smallint not null default 1, add "attempt" int not null default 0, add "lostattempts" smallint not null default 0, add "leasetoken" uuid null, add "leaseworker" varchar(100) not null default '', add "leasedat" bigint not null default 0, add "leaseexpires" bigint not null default 0, add "leasems" int not null default 0, add "cancelrequestedat" bigint not null default 0, add "outcome" smallint not null default 0, add "startedat" bigint not null default 0, add "endedat" bigint not null default 0;`,
     );
     this.addSql(
       `create index backup_controllers_due on backup_controllers (greatest(executiontime, created_at), id) where status = 700 and execution = 2;`,

@@ -8,18 +8,8 @@ import {
   ListCoursesRequestSchema,
   UpsertCoursesRequestSchema,
 } from '../../../src/gen/backup/v1/course_pb.ts';
-import {
-  badNanos,
-  describeRules,
-  etag,
-  int64From,
-  pageSize,
-  pageToken,
-  refuses,
-  requestId,
-  table,
-  time,
-} from '../../support/rules.ts';
+import { describeRules, refuses, table } from '../../support/rules.ts';
+import { badNanos, etag, int64From, pageSize, pageToken, requestId, time } from './edges.ts';
 
 const courses = (...ids: number[]) => ids.map(id => ({ courseId: BigInt(id) }));
 const upTo = (most: number) => [...Array(most).keys()].map(n => n + 1);

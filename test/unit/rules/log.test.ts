@@ -1,23 +1,12 @@
-import { LogLevel, NewLogEntrySchema } from '../../../src/gen/backup/v1/entry_pb.ts';
+import { LogLevel } from '../../../src/gen/backup/v1/entry_pb.ts';
 import {
   AppendLogsRequestSchema,
   file_backup_v1_log,
   ListLogsRequestSchema,
   TailLogsRequestSchema,
 } from '../../../src/gen/backup/v1/log_pb.ts';
-import {
-  backupId,
-  badHex,
-  badNanos,
-  describeRules,
-  hex,
-  pageSize,
-  pageToken,
-  refuses,
-  requestId,
-  table,
-  time,
-} from '../../support/rules.ts';
+import { describeRules, refuses, table } from '../../support/rules.ts';
+import { backupId, badHex, badNanos, hex, optionalLeaseToken, pageSize, pageToken, requestId, time } from './edges.ts';
 
 const upTo = (most: number) => [...Array(most).keys()].map(n => n + 1);
 const lines = (count: number) => Array(count).fill({ level: LogLevel.INFO });
@@ -26,24 +15,13 @@ const maxLevel = { accepts: [0, 20, 30, 40, 50], refuses: { max_level: NO_LEVEL 
 
 describeRules(file_backup_v1_log, [
   table(
-    NewLogEntrySchema,
-    { level: LogLevel.INFO },
-    {
-      level: { accepts: [20, 30, 40, 50], refuses: { level: [0, ...NO_LEVEL] } },
-      message: {
-        accepts: ['', '\u0001\n\t', 'ä😀', 'x'.repeat(1_048_576)],
-        refuses: { message: ['\0', 'a\0', '\0a', `${'x'.repeat(100_000)}\0`] },
-      },
-      createTime: time('create_time', 0n),
-    },
-  ),
-  table(
     AppendLogsRequestSchema,
     { backupId: hex(1), entries: lines(1) },
     {
       backupId,
       entries: { accepts: [lines(1), lines(1000)], refuses: { entries: [[], lines(1001)] } },
       requestId,
+      leaseToken: optionalLeaseToken,
     },
   ),
   table(

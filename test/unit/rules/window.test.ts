@@ -3,7 +3,8 @@ import {
   UpdateControllerRequestSchema,
 } from '../../../src/gen/backup/v1/controller_pb.ts';
 import { file_backup_v1_window, TimeWindowSchema } from '../../../src/gen/backup/v1/window_pb.ts';
-import { badNanos, describeRules, hex, refuses, table } from '../../support/rules.ts';
+import { describeRules, refuses, table } from '../../support/rules.ts';
+import { badNanos, hex } from './edges.ts';
 
 const [early, late] = [{ seconds: 5n }, { seconds: 5n, nanos: 1 }];
 

@@ -1,0 +1,59 @@
+/**
+ * Joins what is asked for at the same time: while one batch is under way, whatever comes waits and goes together with the next. No timer,
+ * so nothing waits that need not. A batch that fails is taken apart, so that what is wrong with one call is answered to that call only.
+ */
+export class Batcher<I, O> {
+  readonly #run: (items: I[]) => Promise<O[]>;
+  readonly #limits: BatchLimits<I>;
+  readonly #waiting: Waiting<I, O>[] = [];
+  #running = 0;
+
+  constructor(run: (items: I[]) => Promise<O[]>, limits: BatchLimits<I>) {
+    this.#run = run;
+    this.#limits = limits;
+  }
+
+  submit(item: I): Promise<O> {
+    const { promise, resolve, reject } = Promise.withResolvers<O>();
+    this.#waiting.push({ item, resolve, reject });
+    if (this.#running < this.#limits.lanes) void this.#work();
+    return promise;
+  }
+
+  async #work(): Promise<void> {
+    this.#running++;
+    while (this.#waiting.length > 0) await this.#settle(this.#next());
+    this.#running--;
+  }
+
+  #next(): Waiting<I, O>[] {
+    let weight = 0;
+    let count = 0;
+    do weight += this.#limits.weigh(this.#waiting[count++]!.item);
+    while (
+      count < this.#waiting.length &&
+      weight + this.#limits.weigh(this.#waiting[count]!.item) <= this.#limits.weight
+    );
+    return this.#waiting.splice(0, count);
+  }
+
+  async #settle(batch: Waiting<I, O>[]): Promise<void> {
+    try {
+      const results = await this.#run(batch.map(({ item }) => item));
+      for (const [i, { resolve }] of batch.entries()) resolve(results[i]!);
+    } catch (error) {
+      if (batch.length === 1) batch[0]!.reject(error);
+      else for (const one of batch) await this.#settle([one]);
+    }
+  }
+}
+
+export type BatchLimits<I> = {
+  /** How many batches may be under way at a time. */
+  lanes: number;
+  /** How heavy a batch may be; a single item may be heavier. */
+  weight: number;
+  weigh(item: I): number;
+};
+
+type Waiting<I, O> = { item: I; resolve: (output: O) => void; reject: (error: unknown) => void };

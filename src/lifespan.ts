@@ -1,0 +1,43 @@
+import { ErrorReason, isOutage, retryAfter, StatusError } from './errors.ts';
+
+/** Why a long stream ends that could have gone on. */
+export type Farewell = 'MAX_AGE' | 'DRAINING' | 'SLOW_CONSUMER';
+
+/** How a stream says its last words, given the last event that was told, and which of its events are last words of its own. */
+export type LastWords<T> = { isLast(event: T): boolean; farewell(reason: Farewell, last: T | undefined): T };
+
+/**
+ * The life of a long stream. It tells what `tell` does until that has said its last word, or until it has to stop: because it is old enough
+ * (`maxAgeMs`, of which each one gets 80 to 120 %, so that those that began together do not end together) or because `wrapUp` says so. Then it
+ * says farewell. `signal` stops it without a word.
+ */
+export async function* lifespan<T>(
+  maxAgeMs: number,
+  { signal, wrapUp }: { signal: AbortSignal; wrapUp: AbortSignal },
+  tell: (stop: AbortSignal) => AsyncIterable<T>,
+  { isLast, farewell }: LastWords<T>,
+): AsyncGenerator<T> {
+  const old = new AbortController();
+  const age = setTimeout(() => old.abort(), maxAgeMs * (0.8 + 0.4 * Math.random()));
+  const stop = AbortSignal.any([signal, wrapUp, old.signal]);
+  let last: T | undefined;
+  try {
+    for await (const event of tell(stop)) {
+      last = event;
+      yield event;
+      if (isLast(event)) return;
+      if (stop.aborted) break;
+    }
+  } catch (error) {
+    if (!stop.aborted || !isOutage(error)) throw error;
+  } finally {
+    clearTimeout(age);
+  }
+  if (signal.aborted) return;
+  const reason: Farewell = wrapUp.aborted ? wrapUp.reason : 'MAX_AGE';
+  yield farewell(reason, last);
+  if (reason === 'DRAINING') {
+    // Not OK, so that ordinary retry policies come back, to another replica.
+    throw new StatusError(ErrorReason.DRAINING, 'this replica is shutting down', { details: [retryAfter(100)] });
+  }
+}

@@ -1,0 +1,42 @@
+import { create } from '@bufbuild/protobuf';
+import { invalidFields } from '../errors.ts';
+import type { LogLevel, NewLogEntry } from '../gen/backup/v1/entry_pb.ts';
+import { type LogEntry, LogEntrySchema } from '../gen/backup/v1/log_pb.ts';
+import type { NewEntry } from './append.ts';
+import type { Entry } from './page.ts';
+
+/** What a service accepts of what it is given to log. */
+export type Keeping = {
+  /** Entries of more verbose levels are not kept. */
+  keepLevel: number;
+  maxMessageBytes: number;
+};
+
+/** The entries that are kept; a message that is too long is refused by its path below `path`. */
+export function keptEntries(entries: NewLogEntry[], { keepLevel, maxMessageBytes }: Keeping, path: string): NewEntry[] {
+  for (const [i, { message }] of entries.entries()) {
+    // A code unit is at most three bytes of UTF-8: most messages need not be counted.
+    if (message.length * 3 <= maxMessageBytes) continue;
+    const bytes = Buffer.byteLength(message);
+    if (bytes <= maxMessageBytes) continue;
+    throw invalidFields({
+      field: `${path}[${i}].message`,
+      description: `has ${bytes} bytes, the most is ${maxMessageBytes}`,
+    });
+  }
+  return entries
+    .filter(({ level }) => level <= keepLevel)
+    .map(({ level, message, createTime }) => ({ level, message, at: createTime }));
+}
+
+/** An entry as it is shown; `backupId` is left out where the message around it names it. */
+export function toMessage(entry: Entry, backupId = ''): LogEntry {
+  return create(LogEntrySchema, {
+    backupId,
+    id: entry.id,
+    level: entry.level as LogLevel,
+    message: entry.message,
+    createTime: { seconds: entry.seconds, nanos: entry.nanos },
+    attempt: entry.attempt,
+  });
+}

@@ -1,0 +1,72 @@
+import type { Pool } from 'pg';
+import { Batcher } from '../batch.ts';
+import { WORK } from '../controller/bell.ts';
+import type { Doorbell } from '../db/doorbell.ts';
+import { type Sql, sqlOn } from '../db/sql.ts';
+import { type Claim, claim, type Held, nextDue, type Wish } from './claim.ts';
+
+export type QueueOptions = {
+  /** How often a claim that waits looks without having been woken. */
+  pollMs: number;
+  skipLocked: boolean;
+};
+
+/** How long a claim waits when there is nothing; it gives up when `stop` is aborted. */
+export type Patience = { waitMs: number; stop: AbortSignal };
+
+/** The runs that wait for a worker, as workers see them. */
+export class Queue {
+  readonly #pool: Pool;
+  readonly #doorbell: Doorbell;
+  readonly #options: QueueOptions;
+  readonly #claims: Batcher<Wanted, Held[]>;
+
+  constructor(pool: Pool, doorbell: Doorbell, options: QueueOptions) {
+    this.#pool = pool;
+    this.#doorbell = doorbell;
+    this.#options = options;
+    this.#claims = new Batcher(wanted => this.#take(wanted), { lanes: 2, weight: 1000, weigh: ({ one }) => one.most });
+  }
+
+  /** Due runs for a claim; none when there are none. Claims that come at the same time share a statement. */
+  claim(wish: Wish, one: Claim): Promise<Held[]> {
+    return this.#claims.submit({ wish, key: JSON.stringify(wish), one });
+  }
+
+  /** The same in a transaction of the caller's. */
+  async claimIn(sql: Sql, wish: Wish, one: Claim): Promise<Held[]> {
+    const [held] = await claim(sql, wish, [one], this.#options.skipLocked);
+    return held!;
+  }
+
+  /** Tries until something was found or patience is over: at once, whenever there may be new work, and when the next run is due. */
+  async wait<T>(wish: Wish, { waitMs, stop }: Patience, attempt: () => Promise<T | undefined>): Promise<T | undefined> {
+    using latch = this.#doorbell.subscribe([WORK]);
+    const end = performance.now() + waitMs;
+    for (;;) {
+      latch.clear();
+      const found = await attempt();
+      const left = end - performance.now();
+      if (found || stop.aborted) return found;
+      // What others have locked for a moment is due and was not given: it is no reason to wait for long, or to give up.
+      const due = left > 0 || !this.#options.skipLocked ? await nextDue(sqlOn(this.#pool), wish) : undefined;
+      if (due === 0 && !this.#options.skipLocked) continue;
+      if (left <= 0) return undefined;
+      await latch.wait(Math.min(left, this.#options.pollMs, Math.max(due ?? left, SHORTEST_WAIT_MS)), stop);
+    }
+  }
+
+  async #take(wanted: Wanted[]): Promise<Held[][]> {
+    const taken = new Map<Wanted, Held[]>();
+    for (const group of Map.groupBy(wanted, ({ key }) => key).values()) {
+      const claims = group.map(({ one }) => one);
+      const shares = await claim(sqlOn(this.#pool), group[0]!.wish, claims, this.#options.skipLocked);
+      for (const [i, share] of shares.entries()) taken.set(group[i]!, share);
+    }
+    return wanted.map(one => taken.get(one)!);
+  }
+}
+
+type Wanted = { wish: Wish; key: string; one: Claim };
+
+const SHORTEST_WAIT_MS = 20;

@@ -1,0 +1,287 @@
+import { createHash } from 'node:crypto';
+import type { MessageInitShape } from '@bufbuild/protobuf';
+import { LockMode } from '@mikro-orm/core';
+import type { EntityManager, MikroORM } from '@mikro-orm/postgresql';
+import type { Pool } from 'pg';
+import { Batcher } from '../batch.ts';
+import { ringChanges, rung, WORK } from '../controller/bell.ts';
+import { change, type Which } from '../controller/change.ts';
+import { Controller, Execution, types } from '../controller/entity.ts';
+import { claimExclusively } from '../controller/exclusive.ts';
+import { refuseUnlessHolder } from '../controller/fence.ts';
+import { Outcome, operations, Status } from '../controller/lifecycle.ts';
+import { toMessage } from '../controller/message.ts';
+import { illegal, kindOf, refuseWhenFinished } from '../controller/transition.ts';
+import type { Doorbell } from '../db/doorbell.ts';
+import { type Sql, sqlIn, sqlOn } from '../db/sql.ts';
+import { leaseLost, toRpcStatus } from '../errors.ts';
+import {
+  type ClaimControllersResponseSchema,
+  type ClaimFilter,
+  type ControllerFinish,
+  ControllerService,
+  type FinishResultSchema,
+  type Controller as Message,
+  type ProgressReport,
+  type ProgressResultSchema,
+} from '../gen/backup/v1/controller_pb.ts';
+import type { Handlers } from '../grpc/bind.ts';
+import { append, type NewEntry } from '../log/append.ts';
+import { sealLog, unsealLog } from '../log/head.ts';
+import { Level } from '../log/level.ts';
+import { type Keeping, keptEntries } from '../log/message.ts';
+import { once } from '../request/once.ts';
+import { fromMillis, toMillis, toSeconds } from '../timestamps.ts';
+import type { Held, Wish } from './claim.ts';
+import { Queue, type QueueOptions } from './queue.ts';
+import { type Report, type Reported, report } from './report.ts';
+import { type Settled, type Settlement, settle } from './settle.ts';
+
+type Needs = QueueOptions & {
+  orm: MikroORM;
+  pool: Pool;
+  doorbell: Doorbell;
+  keeping: Keeping;
+  /** For how long a claim holds that does not say. */
+  leaseMs: number;
+};
+
+const { method } = ControllerService;
+
+/** What workers do with controllers, and what is done to their work. */
+export function workService(
+  needs: Needs,
+): Pick<
+  Handlers<typeof ControllerService>,
+  | 'claimControllers'
+  | 'reportProgress'
+  | 'finishControllers'
+  | 'releaseController'
+  | 'cancelController'
+  | 'retryController'
+> {
+  const { orm, pool, doorbell, keeping } = needs;
+  const queue = new Queue(pool, doorbell, needs);
+  const limits = { lanes: 2, weight: 1000, weigh: (items: unknown[]) => items.length };
+  const reports = new Batcher(joined<Report, Reported>(report, sqlOn(pool)), limits);
+  const settlements = new Batcher(joined<Settlement, Settled>(settle, sqlOn(pool)), limits);
+
+  return {
+    async claimControllers(request, context) {
+      const wish = toWish(request.filter);
+      const one = {
+        worker: request.worker,
+        most: request.maxControllers || 1,
+        leaseMs: request.leaseDuration ? toMillis(request.leaseDuration) : needs.leaseMs,
+      };
+      const waitMs = request.wait ? toMillis(request.wait) : 0;
+      const stop = context.park(waitMs);
+      if (request.requestId) {
+        const claimOnce = () =>
+          once(orm, method.claimControllers, subjectOf(request), request, async em => {
+            const held = await queue.claimIn(sqlIn(em), wish, one);
+            // Nothing was changed, so there is nothing to remember: the same request may find work later.
+            if (held.length === 0) throw NOTHING_DUE;
+            return toClaimed(held);
+          }).catch((error: unknown) => {
+            if (error !== NOTHING_DUE) throw error;
+            return undefined;
+          });
+        const answer = (await queue.wait(wish, { waitMs, stop }, claimOnce)) ?? {};
+        ringChanges(doorbell, answer.claimed?.map(({ controller }) => controller!.backupId!) ?? []);
+        return answer;
+      }
+      const found = async () => {
+        const held = await queue.claim(wish, one);
+        return held.length > 0 ? held : undefined;
+      };
+      const held = (await queue.wait(wish, { waitMs, stop }, found)) ?? [];
+      if (context.signal.aborted) await giveBack(held);
+      ringChanges(
+        doorbell,
+        held.map(({ backupId }) => backupId),
+      );
+      return toClaimed(held);
+    },
+
+    async reportProgress(request) {
+      const wanted = request.reports.map(toReport);
+      const toAnswer = (reported: Reported[]) => ({
+        results: request.reports.map(({ backupId }, i) => toProgressResult(backupId, reported[i])),
+      });
+      const answer = request.requestId
+        ? await once(orm, method.reportProgress, subjectOf(request), request, async em =>
+            toAnswer(await report(sqlIn(em), wanted)),
+          )
+        : toAnswer(await reports.submit(wanted));
+      // A lease that was only renewed is nothing to tell.
+      const told = answer.results!.filter(({ error }, i) => !error && wanted[i]!.progress !== undefined);
+      ringChanges(
+        doorbell,
+        told.map(({ backupId }) => backupId!),
+      );
+      return answer;
+    },
+
+    async finishControllers(request) {
+      const wanted = request.finishes.map((finish, i) => toSettlement(finish, `finishes[${i}].entries`, keeping));
+      const toAnswer = (settled: Settled[]) => ({
+        results: request.finishes.map(({ backupId }, i) => toFinishResult(backupId, settled[i])),
+      });
+      const answer = request.requestId
+        ? await once(orm, method.finishControllers, subjectOf(request), request, async em =>
+            toAnswer(await settle(sqlIn(em), wanted)),
+          )
+        : toAnswer(await settlements.submit(wanted));
+      ringChanges(
+        doorbell,
+        answer.results!.filter(({ error }) => !error).map(({ backupId }) => backupId!),
+      );
+      return answer;
+    },
+
+    async releaseController(request) {
+      const { backupId, leaseToken } = request;
+      const releasing = once(orm, method.releaseController, backupId, request, async em => {
+        const run = await em.findOne(Controller, backupId, { lockMode: LockMode.PESSIMISTIC_WRITE });
+        if (!run) throw leaseLost(backupId);
+        refuseUnlessHolder(run, leaseToken);
+        const ending =
+          run.cancelRequestedAt > 0n
+            ? { status: Status.FINISHED_ERR, outcome: Outcome.CANCELLED, entries: [entry(Level.WARNING, 'Cancelled')] }
+            : {
+                status: Status.AWAITING,
+                outcome: 0 as const,
+                entries: [],
+                executionTime: toSeconds(request.executionTime),
+              };
+        await settle(sqlIn(em), [{ backupId, token: leaseToken, ...ending }]);
+        await em.refresh(run);
+        return { controller: toMessage(run) };
+      });
+      return rung(doorbell, releasing);
+    },
+
+    async cancelController(request) {
+      const cancelling = once(orm, method.cancelController, request.backupId, request, em =>
+        changed(em, request, async run => {
+          refuseWhenFinished(run);
+          if (run.leaseToken) {
+            if (run.cancelRequestedAt > 0n) return;
+            run.cancelRequestedAt = run.now;
+            return log(em, run, Level.INFO, 'Asked to be cancelled', request.reason);
+          }
+          Object.assign(run, { status: Status.FINISHED_ERR, outcome: Outcome.CANCELLED, endedAt: run.now });
+          await log(em, run, Level.WARNING, 'Cancelled', request.reason);
+          await sealLog(em, run.backupId);
+        }),
+      );
+      return rung(doorbell, cancelling);
+    },
+
+    async retryController(request) {
+      const retrying = once(orm, method.retryController, request.backupId, request, em =>
+        changed(em, request, async run => {
+          if (run.status !== Status.FINISHED_ERR) throw illegal(kindOf(run), run.status, Status.AWAITING);
+          if (run.exclusive) await claimExclusively(em, run);
+          Object.assign(run, {
+            status: Status.AWAITING,
+            execution: Execution.DELAYED,
+            executionTime: toSeconds(request.executionTime),
+            progress: '0',
+            outcome: 0,
+            lostAttempts: 0,
+            cancelRequestedAt: 0n,
+            endedAt: 0n,
+          });
+          await unsealLog(em, run.backupId);
+          await log(em, run, Level.INFO, 'To be tried again', '');
+        }),
+      );
+      return rung(doorbell, retrying);
+    },
+  };
+
+  /** Undoes a claim whose caller has gone, so that nobody has to wait for its lease to end. */
+  async function giveBack(held: Held[]): Promise<void> {
+    if (held.length === 0) return;
+    const back = { status: Status.AWAITING, outcome: 0 as const, entries: [] };
+    await settlements.submit(held.map(({ backupId, leaseToken }) => ({ backupId, token: leaseToken, ...back })));
+    doorbell.ring(WORK);
+  }
+}
+
+/** Runs what several calls brought as one. */
+function joined<I, O>(run: (sql: Sql, items: I[]) => Promise<O[]>, sql: Sql): (calls: I[][]) => Promise<O[][]> {
+  return async calls => {
+    const outputs = await run(sql, calls.flat());
+    return calls.map(items => outputs.splice(0, items.length));
+  };
+}
+
+/** Changes a controller under its row's lock, and answers what it is then. */
+async function changed(
+  em: EntityManager,
+  which: Which,
+  how: (run: Controller) => void | Promise<void>,
+): Promise<{ controller: Message }> {
+  return { controller: toMessage(await change(em, which, how)) };
+}
+
+async function log(
+  em: EntityManager,
+  { backupId }: Controller,
+  level: number,
+  what: string,
+  why: string,
+): Promise<void> {
+  await append(sqlIn(em), backupId, [entry(level, why ? `${what}: ${why}` : what)]);
+}
+
+function entry(level: number, message: string): NewEntry {
+  return { level, message, at: undefined };
+}
+
+/** A request about many controllers has none to be kept with; its id leads the key as well as any. */
+function subjectOf({ requestId }: { requestId: string }): string {
+  return createHash('md5').update(requestId).digest('hex');
+}
+
+const NOTHING_DUE = new Error('nothing is due');
+
+function toWish(filter: ClaimFilter | undefined): Wish {
+  return {
+    operation: filter?.operation ? operations[filter.operation - 1] : undefined,
+    type: filter?.type ? types[filter.type] : undefined,
+    purposes: filter?.purposes.length ? filter.purposes : undefined,
+    format: filter?.format || undefined,
+  };
+}
+
+function toReport({ backupId, leaseToken, progress, reset }: ProgressReport): Report {
+  return { backupId, token: leaseToken, progress: progress?.toFixed(14), reset };
+}
+
+function toSettlement(finish: ControllerFinish, path: string, keeping: Keeping): Settlement {
+  const { backupId, leaseToken, outcome, reason } = finish;
+  const entries = keptEntries(finish.entries, keeping, path);
+  // Kept whatever the service is set to keep: without it nobody knows why the run failed.
+  if (outcome === Outcome.FAILED) entries.push(entry(Level.ERROR, reason));
+  const status = outcome === Outcome.FAILED ? Status.FINISHED_ERR : Status.FINISHED_OK;
+  return { backupId, token: leaseToken, status, outcome: outcome as Settlement['outcome'], entries };
+}
+
+function toClaimed(held: Held[]): MessageInitShape<typeof ClaimControllersResponseSchema> {
+  return { claimed: held.map(run => ({ controller: toMessage(run), leaseToken: run.leaseToken })) };
+}
+
+function toProgressResult(backupId: string, reported: Reported): MessageInitShape<typeof ProgressResultSchema> {
+  if (!reported) return { backupId, error: toRpcStatus(leaseLost(backupId)) };
+  const { leaseExpires, cancelRequested, progress } = reported;
+  return { backupId, leaseExpireTime: fromMillis(leaseExpires), cancelRequested, progress: Number(progress) };
+}
+
+function toFinishResult(backupId: string, settled: Settled): MessageInitShape<typeof FinishResultSchema> {
+  if (!settled) return { backupId, error: toRpcStatus(leaseLost(backupId)) };
+  return { backupId, status: settled.status, outcome: settled.outcome, sealedId: settled.lastId };
+}

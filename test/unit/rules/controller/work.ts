@@ -1,0 +1,94 @@
+import {
+  CancelControllerRequestSchema,
+  ClaimControllersRequestSchema,
+  ClaimFilterSchema,
+  ControllerFinishSchema,
+  FinishControllersRequestSchema,
+  Outcome,
+  ProgressReportSchema,
+  ReleaseControllerRequestSchema,
+  ReportProgressRequestSchema,
+  RetryControllerRequestSchema,
+} from '../../../../src/gen/backup/v1/controller_pb.ts';
+import { LogLevel } from '../../../../src/gen/backup/v1/entry_pb.ts';
+import { table } from '../../../support/rules.ts';
+import { backupId, duration, etag, hex, leaseToken, requestId, text, time } from '../edges.ts';
+import { format, operation, progress, purposes, type, upTo } from './values.ts';
+
+const held = { backupId: hex(1), leaseToken: '01234567-89ab-4def-8123-456789abcdef' };
+const succeeded = { ...held, outcome: Outcome.SUCCEEDED };
+const failed = { ...held, outcome: Outcome.FAILED, reason: 'the disk is full' };
+const lines = (count: number) => Array(count).fill({ level: LogLevel.INFO });
+const name = text('worker', 100);
+const anything = text('reason', 1000);
+
+/** A list of 1 to 1000 that names no backup twice; one of thousands is refused as any that is too long. */
+const batch = (path: string, item: object) => {
+  const of = (...ids: number[]) => ids.map(id => ({ ...item, backupId: hex(id) }));
+  return {
+    list: {
+      accepts: [of(1), of(2, 1), of(...upTo(999))],
+      refuses: { [path]: [[], of(...upTo(1000)), of(...upTo(9999)), Array(1001).fill(item)] },
+    },
+    whole: {
+      accepts: [{ [path]: of(1, 2, 3) }],
+      refuses: { [path]: [{ [path]: of(1, 2, 1) }, { [path]: of(...upTo(998), 500) }] },
+    },
+  };
+};
+const reports = batch('reports', held);
+const finishes = batch('finishes', succeeded);
+
+/** Of the messages of a worker, and of those who meddle with its work. */
+export const work = [
+  table(ClaimFilterSchema, {}, { operation: operation(0), type, purposes, format }),
+  table(
+    ClaimControllersRequestSchema,
+    { worker: 'worker-1' },
+    {
+      worker: { accepts: name.accepts, refuses: { worker: ['', ...name.refuses['worker']!] } },
+      maxControllers: { accepts: [0, 1, 1000], refuses: { max_controllers: [-1, 1001, -(2 ** 31), 2 ** 31 - 1] } },
+      leaseDuration: duration('lease_duration', 1n, 86_400n),
+      wait: duration('wait', 0n, 300n),
+      requestId,
+    },
+  ),
+  table(ProgressReportSchema, held, {
+    backupId,
+    leaseToken,
+    progress: { ...progress, accepts: [undefined, ...progress.accepts] },
+  }),
+  table(ReportProgressRequestSchema, { reports: [held] }, { reports: reports.list, whole: reports.whole, requestId }),
+  table(ControllerFinishSchema, succeeded, {
+    backupId,
+    leaseToken,
+    outcome: { accepts: [1, 2], refuses: { outcome: [0, 4, 5, 6, -1, 2 ** 31 - 1] } },
+    entries: { accepts: [[], lines(1000)], refuses: { entries: [lines(1001)] } },
+    whole: {
+      accepts: [failed, { outcome: 2 }],
+      refuses: { reason: [{ outcome: 3 }, { outcome: 1, reason: 'why' }, { outcome: 2, reason: 'why' }] },
+    },
+  }),
+  table(ControllerFinishSchema, failed, { reason: text('reason', 10_000) }),
+  table(
+    FinishControllersRequestSchema,
+    { finishes: [succeeded] },
+    { finishes: finishes.list, whole: finishes.whole, requestId },
+  ),
+  table(ReleaseControllerRequestSchema, held, {
+    backupId,
+    leaseToken,
+    executionTime: time('execution_time', 1n),
+    requestId,
+  }),
+  table(
+    CancelControllerRequestSchema,
+    { backupId: hex(1) },
+    { backupId, reason: { ...anything, accepts: ['', ...anything.accepts] }, etag, requestId },
+  ),
+  table(
+    RetryControllerRequestSchema,
+    { backupId: hex(1) },
+    { backupId, executionTime: time('execution_time', 1n), etag, requestId },
+  ),
+];
