@@ -41,9 +41,11 @@ export class StatusError extends Error {
   }
 }
 
-/** INVALID_FIELD with the path of each field and what is wrong with it. */
-export function invalidFields(...violations: { field: string; description: string }[]): StatusError {
-  const message = violations.map(v => `${v.field}: ${v.description}`).join('; ');
+/** INVALID_FIELD with the path of each field and what is wrong with it; of many the first ones. */
+export function invalidFields(...all: { field: string; description: string }[]): StatusError {
+  const violations = all.slice(0, MOST_VIOLATIONS);
+  const more = all.length > violations.length ? `; and ${all.length - violations.length} more` : '';
+  const message = violations.map(v => `${v.field}: ${v.description}`).join('; ') + more;
   return new StatusError(ErrorReason.INVALID_FIELD, message, {
     details: [anyPack(BadRequestSchema, create(BadRequestSchema, { fieldViolations: violations }))],
   });
@@ -53,6 +55,9 @@ export function invalidFields(...violations: { field: string; description: strin
 export function leaseLost(backupId: string): StatusError {
   return new StatusError(ErrorReason.LEASE_LOST, `the lease of ${backupId} is not yours any more`);
 }
+
+/** A status travels in HTTP/2 headers: with 1000 of them the client lost its connection, and 100 take 5 KB twice. */
+export const MOST_VIOLATIONS = 20;
 
 export function retryAfter(ms: number): Any {
   const retryDelay = { seconds: BigInt(Math.trunc(ms / 1000)), nanos: (ms % 1000) * 1_000_000 };

@@ -2,7 +2,7 @@ import { create } from '@bufbuild/protobuf';
 import { type FilterQuery, LockMode, type QueryOrderMap, raw } from '@mikro-orm/core';
 import type { EntityManager, MikroORM } from '@mikro-orm/postgresql';
 import { epochNow } from '../db/clock.ts';
-import { ErrorReason, StatusError } from '../errors.ts';
+import { ErrorReason, invalidFields, StatusError } from '../errors.ts';
 import {
   type CourseFilter,
   CourseOrder,
@@ -54,6 +54,10 @@ export function courseService({ orm, tokens, defaultPageSize }: Needs): Handlers
 
     async upsertCourses(request) {
       const wanted = request.courses;
+      // As a rule in CEL this took 25 ms for 1000.
+      if (new Set(wanted.map(({ courseId }) => courseId)).size < wanted.length) {
+        throw invalidFields({ field: 'courses', description: 'must name each course once' });
+      }
       return once(orm, method.upsertCourses, wanted[0]!.courseId, request, async em => {
         const rows = await upsert(em, wanted);
         for (const { courseId, etag } of wanted) {

@@ -38,7 +38,8 @@ type Kind<K, I extends DescMessage, O extends DescMessage> = { methodKind: K; in
 
 /** What all calls of a server share. */
 export type Transport = {
-  validate(schema: DescMessage, message: Message): void;
+  /** Throws what is wrong with a message that took so many bytes. */
+  validate(schema: DescMessage, message: Message, bytes: number): void;
   report(call: CallReport): void;
   admission: Admission;
   /** Aborted when the server starts to shut down. */
@@ -203,7 +204,7 @@ function decode(schema: DescMessage, bytes: Buffer, transport: Transport): Messa
   } catch (cause) {
     throw new StatusError(ErrorReason.MALFORMED_MESSAGE, `not a ${schema.typeName}: ${(cause as Error).message}`);
   }
-  transport.validate(schema, message);
+  transport.validate(schema, message, bytes.length);
   return message;
 }
 

@@ -1,9 +1,11 @@
 import type { DescField, DescMessage, Message } from '@bufbuild/protobuf';
 import { type Duration, DurationSchema, type Timestamp, TimestampSchema } from '@bufbuild/protobuf/wkt';
 
+import { MOST_VIOLATIONS } from '../errors.ts';
+
 export type MalformedTime = { field: string; description: string };
 
-/** The timestamps and durations of a message that are none: bytes on the wire can hold any number. protovalidate lets them pass. */
+/** The first timestamps and durations of a message that are none: bytes on the wire can hold any number. protovalidate lets them pass. */
 export function malformedTimes(schema: DescMessage, message: Message): MalformedTime[] {
   const found: MalformedTime[] = [];
   for (const check of checksOf(schema)) check(message, '', found);
@@ -44,7 +46,10 @@ function visit(message: Message, field: DescField, path: string, found: Malforme
     const chosen = values[field.oneof.localName] as { case?: string; value?: Message };
     if (chosen.case === field.localName) check(chosen.value!, at, found);
   } else if (field.fieldKind === 'list') {
-    for (const [i, item] of (values[field.localName] as Message[]).entries()) check(item, `${at}[${i}]`, found);
+    for (const [i, item] of (values[field.localName] as Message[]).entries()) {
+      if (found.length >= MOST_VIOLATIONS) return;
+      check(item, `${at}[${i}]`, found);
+    }
   } else if (field.fieldKind === 'message') {
     const value = values[field.localName] as Message | undefined;
     if (value) check(value, at, found);

@@ -14,7 +14,7 @@ import { toMessage } from '../controller/message.ts';
 import { illegal, kindOf, refuseWhenFinished } from '../controller/transition.ts';
 import type { Doorbell } from '../db/doorbell.ts';
 import { type Sql, sqlIn, sqlOn } from '../db/sql.ts';
-import { leaseLost, toRpcStatus } from '../errors.ts';
+import { invalidFields, leaseLost, toRpcStatus } from '../errors.ts';
 import {
   type ClaimControllersResponseSchema,
   type ClaimFilter,
@@ -105,6 +105,7 @@ export function workService(
     },
 
     async reportProgress(request) {
+      refuseTwice(request.reports, 'reports');
       const wanted = request.reports.map(toReport);
       const toAnswer = (reported: Reported[]) => ({
         results: request.reports.map(({ backupId }, i) => toProgressResult(backupId, reported[i])),
@@ -124,6 +125,7 @@ export function workService(
     },
 
     async finishControllers(request) {
+      refuseTwice(request.finishes, 'finishes');
       const wanted = request.finishes.map((finish, i) => toSettlement(finish, `finishes[${i}].entries`, keeping));
       const toAnswer = (settled: Settled[]) => ({
         results: request.finishes.map(({ backupId }, i) => toFinishResult(backupId, settled[i])),
@@ -209,6 +211,12 @@ export function workService(
     await settlements.submit(held.map(({ backupId, leaseToken }) => ({ backupId, token: leaseToken, ...back })));
     doorbell.ring(WORK);
   }
+}
+
+/** Two answers for one controller would contradict each other. (As a rule in CEL this took 29 ms for 1000.) */
+function refuseTwice(items: { backupId: string }[], field: string): void {
+  if (new Set(items.map(({ backupId }) => backupId)).size === items.length) return;
+  throw invalidFields({ field, description: 'must not name a backup id twice' });
 }
 
 /** Runs what several calls brought as one. */

@@ -9,7 +9,7 @@ export type Settlement = {
   /** Of the lease that ends. */
   token: string;
   status: typeof Status.FINISHED_OK | typeof Status.FINISHED_ERR | typeof Status.AWAITING;
-  /** FAILED becomes CANCELLED when the cancellation was asked for. */
+  /** FAILED becomes CANCELLED when the cancellation was asked for, and so does going back to the queue. */
   outcome: Outcome;
   /** The attempt counts as lost. */
   lost?: boolean;
@@ -29,10 +29,10 @@ export type Settled = { status: Status; outcome: Outcome; lastId: bigint } | und
  */
 export async function settle(sql: Sql, settlements: Settlement[]): Promise<Settled[]> {
   // A lease ends once: of two that say so at the same time the first one is right.
-  const first = new Map(settlements.toReversed().map(one => [one.backupId, one]));
+  const first = new Map(settlements.toReversed().map(one => [keyOf(one), one]));
   const unique = [...first.values()];
-  const entries = unique.flatMap(({ backupId, entries }) => entries.map(entry => ({ ...entry, backupId })));
-  const rows = await sql<{ backupid: string; status: Status; outcome: Outcome; lastid: string | null }>({
+  const entries = unique.flatMap(({ entries }, i) => entries.map(entry => ({ ...entry, run: i + 1 })));
+  const rows = await sql<{ n: string; status: Status; outcome: Outcome; lastid: string | null }>({
     name: 'settle',
     text: SETTLE,
     values: [
@@ -42,7 +42,7 @@ export async function settle(sql: Sql, settlements: Settlement[]): Promise<Settl
       unique.map(({ outcome }) => outcome),
       unique.map(({ lost = false }) => lost),
       unique.map(({ executionTime }) => executionTime ?? null),
-      entries.map(({ backupId }) => backupId),
+      entries.map(({ run }) => run),
       entries.map(({ level }) => level),
       entries.map(({ message }) => message),
       entries.map(({ at }) => at?.seconds ?? null),
@@ -50,19 +50,28 @@ export async function settle(sql: Sql, settlements: Settlement[]): Promise<Settl
     ],
   });
   const settled = new Map(
-    rows.map(({ backupid, status, outcome, lastid }) => [backupid, { status, outcome, lastId: BigInt(lastid ?? 0) }]),
+    rows.map(({ n, status, outcome, lastid }) => [
+      unique[Number(n) - 1],
+      { status, outcome, lastId: BigInt(lastid ?? 0) },
+    ]),
   );
-  return settlements.map(one => (first.get(one.backupId) === one ? settled.get(one.backupId) : undefined));
+  return settlements.map(one => settled.get(one));
 }
 
-const { FINISHED_OK, FINISHED_ERR } = Status;
+// With the token: whoever says it of a lease that is lost must not stand before the one who holds the run now.
+function keyOf({ backupId, token }: Settlement): string {
+  return `${backupId} ${token.toLowerCase()}`;
+}
+
+const { FINISHED_OK, FINISHED_ERR, AWAITING } = Status;
 
 const SETTLE = `
   with run as materialized (
-    select c.backupid, c.attempt, s.status, s.lost, s.executiontime,
-           case when s.outcome = ${Outcome.FAILED} and c.cancelrequestedat > 0 then ${Outcome.CANCELLED} else s.outcome end as outcome
+    select c.backupid, c.attempt, s.n, s.lost, s.executiontime,
+           case when s.status = ${AWAITING} and c.cancelrequestedat > 0 then ${FINISHED_ERR} else s.status end as status,
+           case when s.outcome in (0, ${Outcome.FAILED}) and c.cancelrequestedat > 0 then ${Outcome.CANCELLED} else s.outcome end as outcome
     from unnest($1::varchar[], $2::uuid[], $3::smallint[], $4::smallint[], $5::boolean[], $6::bigint[])
-      as s (backupid, token, status, outcome, lost, executiontime)
+      with ordinality as s (backupid, token, status, outcome, lost, executiontime, n)
     join backup_controllers c on c.backupid = s.backupid and c.leasetoken = s.token
     order by c.backupid for update of c
   ), changed as (
@@ -78,16 +87,17 @@ const SETTLE = `
   ), emptied as (
     delete from backup_payloads p using run where p.backupid = run.backupid and run.status = ${FINISHED_OK}
   ), entry as (
-    select e.*, run.attempt, row_number() over (partition by e.backupid order by e.n) as place, count(*) over (partition by e.backupid) as total
-    from unnest($7::varchar[], $8::smallint[], $9::text[], $10::bigint[], $11::int[])
-      with ordinality as e (backupid, level, message, seconds, nanos, n)
-    join run using (backupid)
+    select run.backupid, run.attempt, e.level, e.message, e.seconds, e.nanos,
+           row_number() over (partition by e.run order by e.n) as place, count(*) over (partition by e.run) as total
+    from unnest($7::int[], $8::smallint[], $9::text[], $10::bigint[], $11::int[])
+      with ordinality as e (run, level, message, seconds, nanos, n)
+    join run on run.n = e.run
   ), head as (
     insert into backup_log_heads as h (backupid, lastid, sealedid, lastmicros)
-    select run.backupid, count(entry.n), case when run.status >= ${FINISHED_ERR} then count(entry.n) end, ${epochMicros}
+    select run.backupid, count(entry.place), case when run.status >= ${FINISHED_ERR} then count(entry.place) end, ${epochMicros}
     from run left join entry using (backupid)
     group by run.backupid, run.status
-    having count(entry.n) > 0 or run.status >= ${FINISHED_ERR}
+    having count(entry.place) > 0 or run.status >= ${FINISHED_ERR}
     order by run.backupid
     on conflict (backupid) do update set
       lastid = h.lastid + excluded.lastid,
@@ -101,4 +111,4 @@ const SETTLE = `
            coalesce(entry.nanos, head.lastmicros % 1000000 * 1000), entry.attempt
     from entry join head using (backupid)
   )
-  select run.backupid, run.status, run.outcome, head.lastid from run left join head using (backupid)`;
+  select run.n, run.status, run.outcome, head.lastid from run left join head using (backupid)`;

@@ -1,0 +1,40 @@
+// Measures the service against ceilings of the same run, and against its peers.
+//
+//   npm run bench                          everything
+//   npm run bench -- queue                 what has this in its name
+//   npm run bench -- --rounds 7 --json FILE
+//
+// The service and the database are processes of their own, with default durability (fsync and synchronous_commit on). Who is compared runs
+// in turn, round after round, so that a machine that becomes slower does so for all; what is told is the median of the rounds.
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import { startEmbeddedPostgres } from '../src/db/embedded.ts';
+import { type Figure, print } from './figure.ts';
+import { queue } from './queue.ts';
+
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: { json: { type: 'string' }, rounds: { type: 'string', default: '5' } },
+});
+const benchmarks = { queue };
+const wanted = Object.entries(benchmarks).filter(
+  ([name]) => positionals.length === 0 || positionals.some(text => name.includes(text)),
+);
+if (wanted.length === 0)
+  throw new Error(`there is no such benchmark; there are: ${Object.keys(benchmarks).join(', ')}`);
+
+const folder = mkdtempSync(join(tmpdir(), 'backup-management-bench-'));
+const figures: Figure[] = [];
+try {
+  await using postgres = await startEmbeddedPostgres({ dataDir: join(folder, 'postgres') });
+  for (const [name, benchmark] of wanted) {
+    console.log(`\n${name}`);
+    figures.push(...(await benchmark(postgres.url, Number(values.rounds))));
+  }
+} finally {
+  rmSync(folder, { recursive: true, force: true });
+}
+print(figures);
+if (values.json) writeFileSync(values.json, `${JSON.stringify(figures, null, 2)}\n`);

@@ -1,0 +1,47 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { join } from 'node:path';
+import { Client, credentials } from '@grpc/grpc-js';
+import pg from 'pg';
+
+/** The service as a process of its own. */
+export type Service = AsyncDisposable & { readonly address: string; readonly process: ChildProcess };
+
+export async function startService(databaseUrl: string, settings: Record<string, string> = {}): Promise<Service> {
+  const child = spawn(process.execPath, [join(import.meta.dirname, '../src/main.ts')], {
+    env: { ...process.env, DATABASE_URL: databaseUrl, LISTEN: '127.0.0.1:0', SERVICE_LOG: 'warn', ...settings },
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  let output = '';
+  let address: string | undefined;
+  for await (const text of child.stdout!.setEncoding('utf8')) {
+    output += text;
+    address = output.match(/serves gRPC on (\S+)/)?.[1];
+    if (address) break;
+  }
+  if (!address) throw new Error('the service did not start');
+  return {
+    address,
+    process: child,
+    async [Symbol.asyncDispose]() {
+      child.kill('SIGTERM');
+      if (child.exitCode === null) await once(child, 'exit');
+    },
+  };
+}
+
+export function connect(address: string): Client {
+  return new Client(address, credentials.createInsecure(), { 'grpc.use_local_subchannel_pool': 1 });
+}
+
+/** A new database on a server; its URL. */
+export async function createDatabase(serverUrl: string, name: string): Promise<string> {
+  const client = new pg.Client({ connectionString: serverUrl });
+  await client.connect();
+  await client.query(`drop database if exists ${name} with (force)`);
+  await client.query(`create database ${name}`);
+  await client.end();
+  const url = new URL(serverUrl);
+  url.pathname = `/${name}`;
+  return url.href;
+}
