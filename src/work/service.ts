@@ -5,7 +5,7 @@ import type { EntityManager, MikroORM } from '@mikro-orm/postgresql';
 import type { Pool } from 'pg';
 import { Batcher } from '../batch.ts';
 import { ringChanges, rung, WORK } from '../controller/bell.ts';
-import { change, type Which } from '../controller/change.ts';
+import { change, locked, type Which } from '../controller/change.ts';
 import { Controller, Execution, types } from '../controller/entity.ts';
 import { claimExclusively } from '../controller/exclusive.ts';
 import { refuseUnlessHolder } from '../controller/fence.ts';
@@ -158,26 +158,27 @@ export function workService(
                 executionTime: toSeconds(request.executionTime),
               };
         await settle(sqlIn(em), [{ backupId, token: leaseToken, ...ending }]);
-        await em.refresh(run);
-        return { controller: toMessage(run) };
+        return { controller: toMessage(await em.findOneOrFail(Controller, backupId, { refresh: true })) };
       });
       return rung(doorbell, releasing);
     },
 
     async cancelController(request) {
-      const cancelling = once(orm, method.cancelController, request.backupId, request, em =>
-        changed(em, request, async run => {
+      const cancelling = once(orm, method.cancelController, request.backupId, request, async em => {
+        const held = await locked(em, request);
+        // Not by `changed`: that would be a change, if only of the time of the last one.
+        if (held.leaseToken && held.cancelRequestedAt > 0n) return { controller: toMessage(held) };
+        return changed(em, request, async run => {
           refuseWhenFinished(run);
           if (run.leaseToken) {
-            if (run.cancelRequestedAt > 0n) return;
             run.cancelRequestedAt = run.now;
             return log(em, run, Level.INFO, 'Asked to be cancelled', request.reason);
           }
           Object.assign(run, { status: Status.FINISHED_ERR, outcome: Outcome.CANCELLED, endedAt: run.now });
           await log(em, run, Level.WARNING, 'Cancelled', request.reason);
           await sealLog(em, run.backupId);
-        }),
-      );
+        });
+      });
       return rung(doorbell, cancelling);
     },
 

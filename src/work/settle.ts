@@ -31,8 +31,10 @@ export async function settle(sql: Sql, settlements: Settlement[]): Promise<Settl
   // A lease ends once: of two that say so at the same time the first one is right.
   const first = new Map(settlements.toReversed().map(one => [keyOf(one), one]));
   const unique = [...first.values()];
-  const entries = unique.flatMap(({ entries }, i) => entries.map(entry => ({ ...entry, run: i + 1 })));
-  const rows = await sql<{ n: string; status: Status; outcome: Outcome; lastid: string | null }>({
+  const entries = unique.flatMap(({ entries }, i) =>
+    entries.map((entry, k) => ({ ...entry, run: i + 1, place: k + 1 })),
+  );
+  const rows = await sql<{ n: string | null; status: Status; outcome: Outcome; backupid: string; lastid: string }>({
     name: 'settle',
     text: SETTLE,
     values: [
@@ -42,18 +44,22 @@ export async function settle(sql: Sql, settlements: Settlement[]): Promise<Settl
       unique.map(({ outcome }) => outcome),
       unique.map(({ lost = false }) => lost),
       unique.map(({ executionTime }) => executionTime ?? null),
+      unique.map(({ entries }) => entries.length),
       entries.map(({ run }) => run),
+      entries.map(({ place }) => place),
       entries.map(({ level }) => level),
       entries.map(({ message }) => message),
       entries.map(({ at }) => at?.seconds ?? null),
       entries.map(({ at }) => at?.nanos ?? null),
     ],
   });
+  const [runs, heads] = [rows.filter(({ n }) => n !== null), rows.filter(({ n }) => n === null)];
+  const lastIds = new Map(heads.map(({ backupid, lastid }) => [backupid, BigInt(lastid)]));
   const settled = new Map(
-    rows.map(({ n, status, outcome, lastid }) => [
-      unique[Number(n) - 1],
-      { status, outcome, lastId: BigInt(lastid ?? 0) },
-    ]),
+    runs.map(({ n, status, outcome }) => {
+      const one = unique[Number(n) - 1]!;
+      return [one, { status, outcome, lastId: lastIds.get(one.backupId) ?? 0n }];
+    }),
   );
   return settlements.map(one => settled.get(one));
 }
@@ -65,13 +71,15 @@ function keyOf({ backupId, token }: Settlement): string {
 
 const { FINISHED_OK, FINISHED_ERR, AWAITING } = Status;
 
+// No join among the parts: PostgreSQL takes each for one row and compares all with all, 1.3 ms more for 100 runs and 130 for 1000. So entries
+// come counted and numbered, they find their log's head in one object, and the two kinds of rows that it answers are put together above.
 const SETTLE = `
   with run as materialized (
-    select c.backupid, c.attempt, s.n, s.lost, s.executiontime,
+    select c.backupid, c.attempt, s.n, s.lost, s.executiontime, s.entries,
            case when s.status = ${AWAITING} and c.cancelrequestedat > 0 then ${FINISHED_ERR} else s.status end as status,
            case when s.outcome in (0, ${Outcome.FAILED}) and c.cancelrequestedat > 0 then ${Outcome.CANCELLED} else s.outcome end as outcome
-    from unnest($1::varchar[], $2::uuid[], $3::smallint[], $4::smallint[], $5::boolean[], $6::bigint[])
-      with ordinality as s (backupid, token, status, outcome, lost, executiontime, n)
+    from unnest($1::varchar[], $2::uuid[], $3::smallint[], $4::smallint[], $5::boolean[], $6::bigint[], $7::int[])
+      with ordinality as s (backupid, token, status, outcome, lost, executiontime, entries, n)
     join backup_controllers c on c.backupid = s.backupid and c.leasetoken = s.token
     order by c.backupid for update of c
   ), changed as (
@@ -86,29 +94,25 @@ const SETTLE = `
     from run where c.backupid = run.backupid
   ), emptied as (
     delete from backup_payloads p using run where p.backupid = run.backupid and run.status = ${FINISHED_OK}
-  ), entry as (
-    select run.backupid, run.attempt, e.level, e.message, e.seconds, e.nanos,
-           row_number() over (partition by e.run order by e.n) as place, count(*) over (partition by e.run) as total
-    from unnest($7::int[], $8::smallint[], $9::text[], $10::bigint[], $11::int[])
-      with ordinality as e (run, level, message, seconds, nanos, n)
-    join run on run.n = e.run
   ), head as (
     insert into backup_log_heads as h (backupid, lastid, sealedid, lastmicros)
-    select run.backupid, count(entry.place), case when run.status >= ${FINISHED_ERR} then count(entry.place) end, ${epochMicros}
-    from run left join entry using (backupid)
-    group by run.backupid, run.status
-    having count(entry.place) > 0 or run.status >= ${FINISHED_ERR}
-    order by run.backupid
+    select backupid, entries, case when status >= ${FINISHED_ERR} then entries end, ${epochMicros}
+    from run where entries > 0 or status >= ${FINISHED_ERR} order by backupid
     on conflict (backupid) do update set
       lastid = h.lastid + excluded.lastid,
       sealedid = case when excluded.sealedid is null then h.sealedid else h.lastid + excluded.lastid end,
       lastmicros = greatest(h.lastmicros, excluded.lastmicros)
     returning backupid, lastid, lastmicros
+  ), heads as (
+    select jsonb_object_agg(backupid, lastid) as lastid, jsonb_object_agg(backupid, lastmicros) as micros from head
   ), logged as (
     insert into backup_logs (backupid, id, loglevel, message, created_at, created_nanos, attempt)
-    select backupid, head.lastid - entry.total + entry.place, entry.level, entry.message,
-           coalesce(entry.seconds, head.lastmicros / 1000000),
-           coalesce(entry.nanos, head.lastmicros % 1000000 * 1000), entry.attempt
-    from entry join head using (backupid)
+    select run.backupid, (heads.lastid->>run.backupid)::bigint - run.entries + e.place, e.level, e.message,
+           coalesce(e.seconds, (heads.micros->>run.backupid)::bigint / 1000000),
+           coalesce(e.nanos, (heads.micros->>run.backupid)::bigint % 1000000 * 1000), run.attempt
+    from heads, unnest($8::int[], $9::int[], $10::smallint[], $11::text[], $12::bigint[], $13::int[])
+      as e (run, place, level, message, seconds, nanos)
+    join run on run.n = e.run
   )
-  select run.n, run.status, run.outcome, head.lastid from run left join head using (backupid)`;
+  select n, status, outcome, null as backupid, null as lastid from run
+  union all select null, null, null, backupid, lastid from head`;

@@ -48,11 +48,12 @@ async function takeTurn(sql: Sql, intervalMs: number): Promise<number | undefine
   return Number(last.ago);
 }
 
+// Waits for rows that others have locked: one that was left out would be taken away a moment later.
 async function grantAgain(sql: Sql): Promise<void> {
   await sql({
     text: `with held as materialized (
              select backupid from backup_controllers where status = ${Status.EXECUTING} and leasetoken is not null
-             order by backupid for no key update skip locked
+             order by backupid for no key update
            )
            update backup_controllers c set leaseexpires = greatest(c.leaseexpires, ${epochMillis} + c.leasems)
            from held where c.backupid = held.backupid`,
