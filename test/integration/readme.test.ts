@@ -36,8 +36,8 @@ describe('README.md', function () {
   });
 
   it('shows in one terminal what another one appends', async () => {
-    const [tail = '', append = '', ...more] = bufCurls();
-    assert.ok(tail.includes('/TailLogs') && append.includes('/AppendLogs') && more.length === 0);
+    const [tail = '', append = ''] = bufCurls();
+    assert.ok(tail.includes('/TailLogs') && append.includes('/AppendLogs'));
     const message = /"message": "(.+?)"/.exec(append)![1]!;
     await using backend = await startBackend();
     await using tailing = paste(tail, backend.address);
@@ -47,6 +47,19 @@ describe('README.md', function () {
       assert.equal(await appending.exit(), 0, appending.output());
       await eventually(() => assert.equal(tailing.output().split(message).length - 1, times, tailing.output()));
     }
+  });
+
+  it('gives a run that was created to a worker', async () => {
+    const [, , create = '', claim = '', ...more] = bufCurls();
+    assert.ok(create.includes('/CreateController') && claim.includes('/ClaimControllers') && more.length === 0);
+    await using backend = await startBackend();
+    await using creating = paste(create, backend.address);
+    assert.equal(await creating.exit(), 0, creating.output());
+    await using claiming = paste(claim, backend.address);
+    assert.equal(await claiming.exit(), 0, claiming.output());
+    const idIn = (output: string) => /"backupId": +"(\w{32})"/.exec(output)?.[1];
+    assert.equal(idIn(claiming.output()), idIn(creating.output()) ?? assert.fail(creating.output()));
+    assert.match(claiming.output(), /"leaseToken": +"[0-9a-f-]{36}"/);
   });
 
   it('states settings with their defaults', () => {
