@@ -81,7 +81,7 @@ export async function startApp(config: Config, log: Logger): Promise<App> {
       [
         served(ControllerService, {
           ...controllerService({ orm, doorbell, tokens, defaultPageSize }),
-          ...payloadService({ orm, pool, doorbell, maxPayloadBytes: config.PAYLOAD_MAX_BYTES }),
+          ...payloadService({ pool, doorbell, maxPayloadBytes: config.PAYLOAD_MAX_BYTES }),
           ...watchService({
             hub,
             sql: sqlOn(pool),

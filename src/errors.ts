@@ -11,7 +11,7 @@ import {
   RequestInfoSchema,
   RetryInfoSchema,
 } from './gen/google/rpc/error_details_pb.ts';
-import { type Status, StatusSchema } from './gen/google/rpc/status_pb.ts';
+import { StatusSchema } from './gen/google/rpc/status_pb.ts';
 
 export { ErrorReason };
 
@@ -72,23 +72,19 @@ export function preconditions(
 
 /** The only way from any error to a gRPC status. What is not known here is INTERNAL and keeps its text to itself. */
 export function toStatus(error: unknown, requestId: string): StatusObject {
-  const status = toRpcStatus(
-    toStatusError(error),
-    anyPack(RequestInfoSchema, create(RequestInfoSchema, { requestId })),
-  );
-  const trailer = new Metadata();
-  trailer.set('grpc-status-details-bin', Buffer.from(toBinary(StatusSchema, status)));
-  return { code: status.code, details: status.message, metadata: trailer };
-}
-
-/** A refusal as a message: in the trailer, or in an answer that has many. */
-export function toRpcStatus({ reason, message, details, metadata }: StatusError, ...more: Any[]): Status {
-  const info = create(ErrorInfoSchema, { reason: reasonName(reason), domain: ERROR_DOMAIN, metadata });
-  return create(StatusSchema, {
+  const { reason, message, details, metadata } = toStatusError(error);
+  const status = create(StatusSchema, {
     code: codeOf(reason),
     message,
-    details: [anyPack(ErrorInfoSchema, info), ...details, ...more],
+    details: [
+      anyPack(ErrorInfoSchema, create(ErrorInfoSchema, { reason: reasonName(reason), domain: ERROR_DOMAIN, metadata })),
+      ...details,
+      anyPack(RequestInfoSchema, create(RequestInfoSchema, { requestId })),
+    ],
   });
+  const trailer = new Metadata();
+  trailer.set('grpc-status-details-bin', Buffer.from(toBinary(StatusSchema, status)));
+  return { code: status.code, details: message, metadata: trailer };
 }
 
 /** The same, one step earlier. */

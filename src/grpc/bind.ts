@@ -19,7 +19,8 @@ import { write } from './write.ts';
 
 /**
  * One handler for each method of a generated service: an async function, or an async generator where the answer is a stream. Requests that
- * are a stream are read at the handler's pace: what it does not ask for stays with the peer.
+ * are a stream are read at the handler's pace: what it does not ask for stays with the peer. Their end alone does not say that they are
+ * complete: a client that cancels may end them a moment before.
  */
 export type Handlers<S extends DescService> = { [K in keyof S['method']]: Handler<S['method'][K]> };
 

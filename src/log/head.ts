@@ -62,8 +62,8 @@ export function deleteLog(em: EntityManager, backupId: string): Promise<bigint> 
 
 /** Deletes logs and returns how many entries they had. Part of the transaction that deletes the runs. */
 export async function deleteLogs(sql: Sql, backupIds: string[]): Promise<bigint> {
-  // The heads first: they lock out appends, which would otherwise leave entries without a head behind. Statements of their own, because
-  // one that began before an append has committed would not see its entries.
+  // The heads are locked first: that keeps out appends, which would otherwise leave entries without a head behind. The rest are statements of
+  // their own, because this one may have begun before an append that it waits for has committed, and would not see its entries.
   const heads = await sql<{ backupid: string; entries: string }>({
     text: `select backupid, lastid - firstid + 1 as entries from backup_log_heads
       where backupid = any ($1) order by backupid for update`,

@@ -1,11 +1,9 @@
 import { toBinary } from '@bufbuild/protobuf';
-import { LockMode } from '@mikro-orm/core';
-import type { MikroORM } from '@mikro-orm/postgresql';
 import type { Pool } from 'pg';
 import { ringChanges } from '../controller/bell.ts';
 import { toMessage } from '../controller/message.ts';
 import type { Doorbell } from '../db/doorbell.ts';
-import { sqlIn, sqlOn } from '../db/sql.ts';
+import { type Sql, sqlOn, transaction } from '../db/sql.ts';
 import { ErrorReason, retryAfter, StatusError } from '../errors.ts';
 import {
   ControllerService,
@@ -14,19 +12,18 @@ import {
   UploadStartSchema,
 } from '../gen/backup/v1/controller_pb.ts';
 import type { Handlers } from '../grpc/bind.ts';
-import { isAnswered, onceFor } from '../request/once.ts';
+import { isAnswered, onceIn } from '../request/once.ts';
 import { checksumMismatch } from './column.ts';
 import { download } from './download.ts';
 import { readRest, readStart, toPart } from './message.ts';
 import { refuseUpload } from './receiver.ts';
 import { Upload } from './upload.ts';
 
-type Needs = { orm: MikroORM; pool: Pool; doorbell: Doorbell; maxPayloadBytes: number };
+type Needs = { pool: Pool; doorbell: Doorbell; maxPayloadBytes: number };
 
 const { method } = ControllerService;
 
 export function payloadService({
-  orm,
   pool,
   doorbell,
   maxPayloadBytes,
@@ -35,17 +32,19 @@ export function payloadService({
     async uploadPayload(requests) {
       const parts = requests[Symbol.asyncIterator]();
       const start = await readStart(parts);
-      await refuseEarly(start);
+      await refuseEarly(sqlOn(pool), start);
       const { backupId, requestId } = start;
       await using upload = new Upload(pool, backupId, maxPayloadBytes);
       const finish = await readRest(parts, chunk => upload.take(chunk));
       const { size, md5 } = await upload.end();
       if (md5 !== finish.checksum) throw checksumMismatch(finish.checksum, md5);
       const content = Buffer.concat([toBinary(UploadStartSchema, start), toBinary(UploadFinishSchema, finish)]);
-      const answer = await onceFor(orm, method.uploadPayload, backupId, { requestId, content }, async em => {
-        await refuseUpload(em, start, LockMode.PESSIMISTIC_WRITE);
-        return { controller: toMessage(await upload.keep(sqlIn(em), md5)), size };
-      });
+      const answer = await transaction(pool, sql =>
+        onceIn(sql, method.uploadPayload, backupId, { requestId, content }, async () => {
+          await refuseUpload(sql, start, { locked: true });
+          return { controller: toMessage(await upload.keep(sql, md5)), size };
+        }),
+      );
       ringChanges(doorbell, [backupId]);
       return answer;
     },
@@ -57,15 +56,14 @@ export function payloadService({
       }
     },
   };
+}
 
-  /** An upload that is sent again is not refused for what it did itself the first time. */
-  async function refuseEarly(start: UploadStart): Promise<void> {
-    const em = orm.em.fork();
-    try {
-      await refuseUpload(em, start);
-    } catch (refusal) {
-      if (!start.requestId || !(await isAnswered(em, start.backupId, start.requestId))) throw refusal;
-    }
+/** An upload that is sent again is not refused for what it did itself the first time. */
+async function refuseEarly(sql: Sql, start: UploadStart): Promise<void> {
+  try {
+    await refuseUpload(sql, start, { locked: false });
+  } catch (refusal) {
+    if (!start.requestId || !(await isAnswered(sql, start.backupId, start.requestId))) throw refusal;
   }
 }
 

@@ -43,7 +43,6 @@ export async function purge(
   let rest = await longestUnchanged(sqlOn(pool), rule, max);
   while (rest.length > 0 && !signal.aborted) {
     const step = await transaction(pool, sql => takeStep(sql, rule, rest.slice(0, BATCH)));
-    for (const backupId of step.shortened) doorbell.ring(backupId);
     ringChanges(doorbell, step.removed);
     removed.push(...step.removed);
     logEntries += step.logEntries;
@@ -66,7 +65,7 @@ export async function wouldPurge(sql: Sql, rule: Rule, max: number): Promise<Pur
   };
 }
 
-type Step = { removed: string[]; logEntries: bigint; shortened: string[]; left: string[] };
+type Step = { removed: string[]; logEntries: bigint; left: string[] };
 
 /**
  * Deletes as many of these as have few enough log entries together, or shortens the log of the first one when it alone has too many: no
@@ -82,12 +81,9 @@ async function takeStep(sql: Sql, rule: Rule, backupIds: string[]): Promise<Step
     entries += counts.get(backupId) ?? 0n;
     return entries > ENTRIES_PER_STEP;
   });
-  if (tooMany === 0) {
-    const shortened = left.slice(0, 1);
-    return { removed: [], logEntries: await shortenLog(sql, shortened[0]!, ENTRIES_PER_STEP), shortened, left };
-  }
+  if (tooMany === 0) return { removed: [], logEntries: await shortenLog(sql, left[0]!, ENTRIES_PER_STEP), left };
   const removed = left.splice(0, tooMany < 0 ? left.length : tooMany);
-  return { removed, ...(await removeControllers(sql, removed.toSorted())), shortened: [], left };
+  return { removed, ...(await removeControllers(sql, removed.toSorted())), left };
 }
 
 /** Locks those that still may go and that nobody else has locked. */
@@ -102,7 +98,8 @@ async function lock(sql: Sql, rule: Rule, backupIds: string[]): Promise<Set<stri
 }
 
 /**
- * In the order of their last change. Status by status, because only within one they are in that order in the index.
+ * In the order of their last change. Status by status, because within one the index has them in that order: 1000 of 200,000 take 15 ms, and
+ * 350 when the statuses are asked for together, because then all that is old is read and sorted.
  */
 async function longestUnchanged(sql: Sql, rule: Rule, limit: number): Promise<string[]> {
   const rows = await sql<{ backupid: string }>({

@@ -42,6 +42,10 @@ export async function summarize(
     );
 }
 
+/**
+ * One scan for all counts. Of 1,000,000 controllers it takes 1.3 s, where counting them and nothing else takes 0.4; by a filter that an index
+ * serves, milliseconds. Counters that are kept with every change would be quick to read, but all writers would wait for the same few rows.
+ */
 async function groupsOf(em: EntityManager, filter: FilterQuery<Controller>): Promise<Group[]> {
   const isDue = `${inQueue} and ${dueTime} <= ${epochNow}`;
   const rows = await em

@@ -8,7 +8,8 @@ import { ErrorReason, isOutage, StatusError } from '../errors.ts';
 import { Latch } from '../latch.ts';
 import { matches } from './matches.ts';
 import { lookAtIds, lookForMatches, type Read, readControllers, readNow } from './read.ts';
-import { type State, stateOf, View, type Wish } from './view.ts';
+import { type State, stateOf, type View, type Wish } from './view.ts';
+import { Views } from './views.ts';
 import { Watcher } from './watcher.ts';
 
 export type HubOptions = {
@@ -36,9 +37,7 @@ export class Hub implements AsyncDisposable {
   /** Reads of changed controllers, for tests: they do not grow with the number of watchers. */
   reads = 0;
   readonly #options: HubOptions;
-  readonly #views = new Map<string, View>();
-  readonly #byId = new Map<string, Set<View>>();
-  readonly #byConditions = new Set<View>();
+  readonly #views = new Views();
   readonly #dirty = new Set<string>();
   readonly #latch = new Latch();
   readonly #stop = new AbortController();
@@ -55,17 +54,17 @@ export class Hub implements AsyncDisposable {
 
   /** How many views there are and how many watch them, for a count of what is left behind. */
   get size(): { views: number; watchers: number } {
-    const watchers = [...this.#views.values()].reduce((sum, view) => sum + view.watchers.size, 0);
-    return { views: this.#views.size, watchers };
+    const views = this.#views.all;
+    return { views: views.length, watchers: views.reduce((sum, view) => sum + view.watchers.size, 0) };
   }
 
   /** A watcher of what is wished for, which begins when the view has been looked at once more. */
   join(wish: Wish): Watcher {
-    const view = this.#views.get(wish.key) ?? this.#open(wish);
+    const view = this.#views.of(wish);
     const watcher = new Watcher(view, () => {
       view.watchers.delete(watcher);
       view.newcomers.delete(watcher);
-      if (view.watchers.size === 0) this.#close(view);
+      if (view.watchers.size === 0) this.#views.remove(view);
     });
     view.watchers.add(watcher);
     view.newcomers.add(watcher);
@@ -82,7 +81,7 @@ export class Hub implements AsyncDisposable {
   #heard(key: string | undefined): void {
     const backupId = key && changedBackupId(key);
     if (key === undefined) this.#missed = true;
-    else if (backupId && (this.#byConditions.size > 0 || this.#byId.has(backupId))) this.#dirty.add(backupId);
+    else if (backupId && this.#views.careFor(backupId)) this.#dirty.add(backupId);
     else return;
     this.#latch.set();
   }
@@ -93,32 +92,40 @@ export class Hub implements AsyncDisposable {
       this.#latch.clear();
       await this.#round().catch(error => this.#failed(error));
       await delay(PAUSE_MS, undefined, { signal }).catch(() => {});
-      await this.#latch.wait(this.#nextLook - performance.now(), signal);
+      await this.#latch.wait(Math.max(0, this.#nextLook - performance.now()), signal);
     }
   }
 
   async #round(): Promise<void> {
     const everything = this.#missed || performance.now() >= this.#nextLook;
     this.#missed = false;
-    const looks = [...this.#views.values()]
-      .filter(view => everything || view.newcomers.size > 0)
-      .map(view => ({ view, newcomers: [...view.newcomers] }));
-    // The clock before the looks: what commits after its time may be told twice, but is never left out.
-    const at = looks.length > 0 ? await readNow(this.#options.sql) : 0;
-    await this.#lookAtIds(looks.map(({ view }) => view));
-    for (const { view } of looks) await this.#lookForMatches(view);
     await this.#readDirty();
-    for (const { view, newcomers } of looks) view.complete(at, newcomers);
-    for (const view of this.#views.values()) view.failingSince = undefined;
+    const views = this.#views.all.filter(view => everything || view.newcomers.size > 0);
+    if (views.length > 0) {
+      // The clock before the looks: what commits after its time may be told twice, but is never left out.
+      const at = await readNow(this.#options.sql);
+      const [byId, byConditions] = [views.filter(view => view.wish.ids), views.filter(view => !view.wish.ids)];
+      await this.#look(byId, at, () => this.#lookAtIds(byId));
+      for (const view of byConditions) await this.#look([view], at, () => this.#lookForMatches(view));
+    }
+    for (const view of this.#views.all) view.failingSince = undefined;
     if (everything) this.#nextLook = performance.now() + this.#options.pollMs;
   }
 
+  /** Looks at views as a whole. What was rung for is read with what the look has found, so no number of views keeps a ring waiting. */
+  async #look(views: View[], at: number, find: () => Promise<void>): Promise<void> {
+    const newcomers = views.map(view => [...view.newcomers]);
+    await find();
+    await this.#readDirty();
+    for (const [i, view] of views.entries()) view.complete(at, newcomers[i]!);
+  }
+
   async #lookAtIds(views: View[]): Promise<void> {
-    const ids = [...new Set(views.flatMap(({ wish }) => ('ids' in wish.which ? [...wish.which.ids] : [])))];
+    const ids = [...new Set(views.flatMap(view => [...(view.wish.ids ?? [])]))];
     for (const some of chunks(ids)) {
       const found = await lookAtIds(this.#options.sql, some);
       for (const [backupId, { version, removed }] of found) {
-        for (const view of this.#byId.get(backupId) ?? []) {
+        for (const view of this.#views.naming(backupId)) {
           if (view.states.get(backupId)?.version !== version) this.#dirty.add(backupId);
           if (removed) view.putRemoved(backupId);
         }
@@ -128,9 +135,8 @@ export class Hub implements AsyncDisposable {
 
   async #lookForMatches(view: View): Promise<void> {
     const { orm, most } = this.#options;
-    if (!('conditions' in view.wish.which)) return;
     try {
-      const found = await lookForMatches(orm, view.wish.which.conditions, most + 1);
+      const found = await lookForMatches(orm, view.wish.conditions, most + 1);
       if (found.size > most) throw tooLarge(most);
       for (const backupId of view.differences(found)) this.#dirty.add(backupId);
     } catch (error) {
@@ -152,9 +158,8 @@ export class Hub implements AsyncDisposable {
 
   #apply(backupId: string, read: Read | undefined): void {
     let state: State | undefined;
-    for (const view of [...(this.#byId.get(backupId) ?? []), ...this.#byConditions]) {
-      const { which } = view.wish;
-      if (!read || ('conditions' in which && !matches(which.conditions, read.row))) {
+    for (const view of this.#views.about(backupId)) {
+      if (!read || !matches(view.wish.conditions, read.row)) {
         view.put(backupId, undefined);
       } else if (view.states.get(backupId)?.version !== read.version) {
         state ??= stateOf(read, this.#options.encode(read.row));
@@ -169,37 +174,15 @@ export class Hub implements AsyncDisposable {
     this.#missed = true;
     this.#latch.set();
     const now = performance.now();
-    for (const view of this.#views.values()) {
+    for (const view of this.#views.all) {
       view.failingSince ??= now;
       if (!isOutage(error) || now - view.failingSince > this.#options.outageMs) this.#end(view, error);
     }
     await delay(RETRY_MS, undefined, { signal: this.#stop.signal }).catch(() => {});
   }
 
-  #open(wish: Wish): View {
-    const view = new View(wish);
-    this.#views.set(wish.key, view);
-    if ('conditions' in wish.which) this.#byConditions.add(view);
-    else for (const id of wish.which.ids) this.#byId.set(id, (this.#byId.get(id) ?? new Set()).add(view));
-    return view;
-  }
-
-  #close(view: View): void {
-    const { key, which } = view.wish;
-    // One that has failed may have been followed by another.
-    if (this.#views.get(key) === view) this.#views.delete(key);
-    if ('conditions' in which) this.#byConditions.delete(view);
-    else for (const id of which.ids) this.#forget(id, view);
-  }
-
-  #forget(backupId: string, view: View): void {
-    const views = this.#byId.get(backupId);
-    views?.delete(view);
-    if (views?.size === 0) this.#byId.delete(backupId);
-  }
-
   #end(view: View, error: unknown): void {
-    this.#close(view);
+    this.#views.remove(view);
     for (const watcher of view.watchers) watcher.fail(error);
   }
 }
@@ -215,7 +198,7 @@ function* chunks(ids: readonly string[]): Iterable<string[]> {
 /** Rows in one statement: short enough not to keep the replica's other calls waiting. */
 const CHUNK = 1000;
 
-/** What changes within this time after a read waits for the next one, which reads all of it: 100 reads a second are the most. */
+/** What changes within this time after a round waits for the next one, which reads all of it: 100 rounds a second are the most. */
 const PAUSE_MS = 10;
 
 const RETRY_MS = 100;

@@ -1,4 +1,4 @@
-import { type FilterQuery, raw } from '@mikro-orm/core';
+import { type FilterObject, type FilterQuery, raw } from '@mikro-orm/core';
 import type { MikroORM } from '@mikro-orm/postgresql';
 import { Controller } from '../controller/entity.ts';
 import { Status } from '../controller/lifecycle.ts';
@@ -52,12 +52,12 @@ export async function lookForMatches(
   conditions: FilterQuery<Controller>,
   limit: number,
 ): Promise<Map<string, string>> {
-  // Two columns without entities: 10,000 of them take 20 ms, as entities with all columns 300.
+  // Two columns and no entities: all columns of 10,000 controllers as entities take twenty times as long.
   const rows: { backupid: string; version: string }[] = await orm.em
     .fork()
-    .createQueryBuilder<Controller>(Controller, 'c')
+    .createQueryBuilder(Controller, 'c')
     .select([raw(`c.backupid, ${version} as version`)])
-    .where(conditions)
+    .where(conditions as FilterObject<Controller>)
     .limit(limit)
     .execute('all', false);
   return new Map(rows.map(row => [row.backupid, row.version]));

@@ -68,7 +68,8 @@ function wishOf(request: WatchControllersRequest, tokens: Tokens): Wish {
   const key = createHash('sha256').update(bytes).digest('base64url');
   return {
     key,
-    which: backupIds.length > 0 ? { ids: new Set(backupIds) } : { conditions: conditions(filter) },
+    ids: backupIds.length > 0 ? new Set(backupIds) : undefined,
+    conditions: backupIds.length > 0 ? {} : conditions(filter),
     checkpoint: at => encode({ resumeToken: tokens.seal(purposeOf(key), { at }) }),
   };
 }

@@ -2,14 +2,15 @@ import type { FilterQuery } from '@mikro-orm/core';
 import type { Controller } from '../controller/entity.ts';
 import type { Status } from '../controller/lifecycle.ts';
 import type { Read } from './read.ts';
-import type { Watcher } from './watcher.ts';
 
 /** What somebody wants to watch. */
 export type Wish = {
   /** Equal for wishes that want the same. */
   readonly key: string;
-  /** Either these backup ids, or all that meets these conditions. */
-  readonly which: { readonly ids: ReadonlySet<string> } | { readonly conditions: FilterQuery<Controller> };
+  /** Controllers by name; undefined is all that meet the conditions. */
+  readonly ids: ReadonlySet<string> | undefined;
+  /** None when there are ids. */
+  readonly conditions: FilterQuery<Controller>;
   /** What is told when everything up to this time, in epoch seconds of the database's clock, was told. */
   checkpoint(at: number): Buffer;
 };
@@ -17,12 +18,22 @@ export type Wish = {
 /** What is known of one controller, with the bytes that tell it. */
 export type State = { version: string; status: Status; updatedAt: number; bytes: Buffer };
 
+/** Whoever watches a view. */
+export type Onlooker = {
+  /** A look that began after it came is complete. */
+  begin(): void;
+  /** The state of a controller is another one; `wasThere` says whether it was in the view before. */
+  changed(backupId: string, wasThere: boolean): void;
+  /** There will be no more changes. */
+  fail(error: unknown): void;
+};
+
 /** What all watchers with the same wish have in common: the controllers that it holds now. */
 export class View {
   readonly wish: Wish;
-  readonly watchers = new Set<Watcher>();
+  readonly watchers = new Set<Onlooker>();
   /** Those among them that wait for a look, because what is known may be older than they are. */
-  readonly newcomers = new Set<Watcher>();
+  readonly newcomers = new Set<Onlooker>();
   readonly states = new Map<string, State>();
   /** Of the ids that are wished for: those of controllers that were deleted. */
   readonly removed = new Set<string>();
@@ -45,7 +56,7 @@ export class View {
       this.removed.delete(backupId);
     } else {
       this.states.delete(backupId);
-      if ('ids' in this.wish.which) this.removed.add(backupId);
+      if (this.wish.ids) this.removed.add(backupId);
     }
     for (const watcher of this.watchers) watcher.changed(backupId, before !== undefined);
   }
@@ -64,7 +75,7 @@ export class View {
   }
 
   /** It was looked at as a whole: `newcomers` are those who were there before the look. */
-  complete(at: number, newcomers: readonly Watcher[]): void {
+  complete(at: number, newcomers: readonly Onlooker[]): void {
     this.at = at;
     this.checkpoint = this.wish.checkpoint(at);
     for (const watcher of newcomers) if (this.newcomers.delete(watcher)) watcher.begin();

@@ -69,24 +69,24 @@ async function* follow(source: WatchSource, request: WatchRequest, stop: AbortSi
       continue;
     }
     if (request.untilFinished && watcher.allOver) return yield { end: 'FINISHED' };
-    await watcher.wait(told + heartbeatMs - performance.now(), stop);
+    await watcher.wait(Math.max(0, told + heartbeatMs - performance.now()), stop);
   }
 }
 
 /** Notes what has to be told to go on from a token; false when that is not known any more, or more than all there is. */
 async function resumed(
   { sql, options }: WatchSource,
-  { since, wish }: WatchRequest,
+  { since }: WatchRequest,
   watcher: Watcher,
   stop: AbortSignal,
 ): Promise<boolean> {
   if (since === undefined) return false;
   const from = since - Math.ceil(options.transactionMs / 1000);
-  // Twice the time of a transaction on the safe side: deletions are being forgotten while we read.
-  const forgotten = watcher.view.at - Math.floor((options.retentionMs - 2 * options.transactionMs) / 1000);
+  // The time of a transaction on the safe side: deletions are being forgotten while we read.
+  const forgotten = watcher.view.at - Math.floor((options.retentionMs - options.transactionMs) / 1000);
   if (from <= forgotten) return false;
   // Of ids the view knows itself which were deleted.
-  const read = () => ('ids' in wish.which ? Promise.resolve([]) : readChanged(sql, from, options.mostChanges + 1));
+  const read = () => (watcher.view.wish.ids ? Promise.resolve([]) : readChanged(sql, from, options.mostChanges + 1));
   const changed = await rideOut(read, options.outageMs, stop);
   if (changed.length > options.mostChanges) return false;
   watcher.tellSince(from, changed);

@@ -1,6 +1,6 @@
 import { isFinished, Status } from '../controller/lifecycle.ts';
 import { Latch } from '../latch.ts';
-import type { View } from './view.ts';
+import type { Onlooker, View } from './view.ts';
 
 /** A part of what is to be told; with a checkpoint when everything up to it has been told with this part. */
 export type Part = { states: Buffer[]; removed: string[]; checkpoint: Buffer | undefined };
@@ -9,9 +9,9 @@ export type Part = { states: Buffer[]; removed: string[]; checkpoint: Buffer | u
  * What one watcher has still to be told of a view: backup ids and not states, so that a slow one is told the latest state only, and never costs
  * more than two sets of ids.
  */
-export class Watcher implements Disposable {
+export class Watcher implements Onlooker, Disposable {
   readonly #view: View;
-  readonly #leave: (watcher: Watcher) => void;
+  readonly #leave: () => void;
   readonly #latch = new Latch();
   // Each id with whether it has to be told when it is gone: not when it came and went without ever having been told.
   #round = new Map<string, boolean>();
@@ -20,7 +20,7 @@ export class Watcher implements Disposable {
   #begun = false;
   #failure: { error: unknown } | undefined;
 
-  constructor(view: View, leave: (watcher: Watcher) => void) {
+  constructor(view: View, leave: () => void) {
     this.#view = view;
     this.#leave = leave;
   }
@@ -44,7 +44,6 @@ export class Watcher implements Disposable {
     this.#latch.set();
   }
 
-  /** The state of a controller is another one; `wasThere` says whether it was in the view before. */
   changed(backupId: string, wasThere: boolean): void {
     if (!this.#begun) return;
     const ids = this.#round.has(backupId) ? this.#round : this.#next;
@@ -96,8 +95,8 @@ export class Watcher implements Disposable {
   /** Whether each of the ids that are wished for has finished or was deleted. */
   get allOver(): boolean {
     const { wish, states, removed } = this.#view;
-    if (!('ids' in wish.which)) return false;
-    return [...wish.which.ids].every(id => {
+    if (!wish.ids) return false;
+    return [...wish.ids].every(id => {
       const state = states.get(id);
       return state ? isFinished(state.status) : removed.has(id);
     });
@@ -111,6 +110,6 @@ export class Watcher implements Disposable {
   }
 
   [Symbol.dispose](): void {
-    this.#leave(this);
+    this.#leave();
   }
 }

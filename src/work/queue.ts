@@ -19,7 +19,7 @@ export class Queue {
   readonly #pool: Pool;
   readonly #doorbell: Doorbell;
   readonly #options: QueueOptions;
-  readonly #claims: Batcher<Wanted, Held[]>;
+  readonly #claims: Batcher<Wanted, Taken>;
 
   constructor(pool: Pool, doorbell: Doorbell, options: QueueOptions) {
     this.#pool = pool;
@@ -29,8 +29,10 @@ export class Queue {
   }
 
   /** Due runs for a claim; none when there are none. Claims that come at the same time share a statement. */
-  claim(wish: Wish, one: Claim): Promise<Held[]> {
-    return this.#claims.submit({ wish, key: JSON.stringify(wish), one });
+  async claim(wish: Wish, one: Claim): Promise<Held[]> {
+    const taken = await this.#claims.submit({ wish, key: JSON.stringify(wish), one });
+    if ('error' in taken) throw taken.error;
+    return taken.held;
   }
 
   /** The same in a transaction of the caller's. */
@@ -56,17 +58,24 @@ export class Queue {
     }
   }
 
-  async #take(wanted: Wanted[]): Promise<Held[][]> {
-    const taken = new Map<Wanted, Held[]>();
+  /** Never fails as a whole: each wish is a commit of its own, and what was given for one must not be lost with another. */
+  async #take(wanted: Wanted[]): Promise<Taken[]> {
+    const taken = new Map<Wanted, Taken>();
     for (const group of Map.groupBy(wanted, ({ key }) => key).values()) {
       const claims = group.map(({ one }) => one);
-      const shares = await claim(sqlOn(this.#pool), group[0]!.wish, claims, this.#options.skipLocked);
-      for (const [i, share] of shares.entries()) taken.set(group[i]!, share);
+      try {
+        const shares = await claim(sqlOn(this.#pool), group[0]!.wish, claims, this.#options.skipLocked);
+        for (const [i, held] of shares.entries()) taken.set(group[i]!, { held });
+      } catch (error) {
+        for (const one of group) taken.set(one, { error });
+      }
     }
     return wanted.map(one => taken.get(one)!);
   }
 }
 
 type Wanted = { wish: Wish; key: string; one: Claim };
+
+type Taken = { held: Held[] } | { error: unknown };
 
 const SHORTEST_WAIT_MS = 20;

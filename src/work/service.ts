@@ -14,7 +14,7 @@ import { toMessage } from '../controller/message.ts';
 import { illegal, kindOf, refuseWhenFinished } from '../controller/transition.ts';
 import type { Doorbell } from '../db/doorbell.ts';
 import { type Sql, sqlIn, sqlOn } from '../db/sql.ts';
-import { invalidFields, leaseLost, toRpcStatus } from '../errors.ts';
+import { invalidFields, leaseLost, type StatusError } from '../errors.ts';
 import {
   type ClaimControllersResponseSchema,
   type ClaimFilter,
@@ -25,6 +25,7 @@ import {
   type ProgressReport,
   type ProgressResultSchema,
 } from '../gen/backup/v1/controller_pb.ts';
+import type { RefusalSchema } from '../gen/backup/v1/error_pb.ts';
 import type { Handlers } from '../grpc/bind.ts';
 import { append, type NewEntry } from '../log/append.ts';
 import { sealLog, unsealLog } from '../log/head.ts';
@@ -284,13 +285,17 @@ function toClaimed(held: Held[]): MessageInitShape<typeof ClaimControllersRespon
   return { claimed: held.map(run => ({ controller: toMessage(run), leaseToken: run.leaseToken })) };
 }
 
+function refusal({ reason, message }: StatusError): MessageInitShape<typeof RefusalSchema> {
+  return { reason, message };
+}
+
 function toProgressResult(backupId: string, reported: Reported): MessageInitShape<typeof ProgressResultSchema> {
-  if (!reported) return { backupId, error: toRpcStatus(leaseLost(backupId)) };
+  if (!reported) return { backupId, error: refusal(leaseLost(backupId)) };
   const { leaseExpires, cancelRequested, progress } = reported;
   return { backupId, leaseExpireTime: fromMillis(leaseExpires), cancelRequested, progress: Number(progress) };
 }
 
 function toFinishResult(backupId: string, settled: Settled): MessageInitShape<typeof FinishResultSchema> {
-  if (!settled) return { backupId, error: toRpcStatus(leaseLost(backupId)) };
+  if (!settled) return { backupId, error: refusal(leaseLost(backupId)) };
   return { backupId, status: settled.status, outcome: settled.outcome, sealedId: settled.lastId };
 }

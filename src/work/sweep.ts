@@ -39,13 +39,16 @@ async function takeTurn(sql: Sql, intervalMs: number): Promise<number | undefine
     text: `select ${epochMillis} - value::bigint as ago from backup_settings where name = 'last_sweep' for update skip locked`,
     values: [],
   });
-  if (!last || Number(last.ago) < intervalMs) return undefined;
+  if (!last) return undefined;
+  const ago = Number(last.ago);
+  // Less than nothing: the clock was set back, or the database has moved to a machine whose clock is behind.
+  if (ago >= 0 && ago < intervalMs) return undefined;
   await sql({
     name: 'sweep-turn',
     text: `update backup_settings set value = ${epochMillis}::text where name = 'last_sweep'`,
     values: [],
   });
-  return Number(last.ago);
+  return ago;
 }
 
 // Waits for rows that others have locked: one that was left out would be taken away a moment later.

@@ -4,6 +4,7 @@ import { LogLevel } from '../../src/gen/backup/v1/entry_pb.ts';
 import { type Backend, startBackend } from '../support/backend.ts';
 import { refused } from '../support/status.ts';
 import { append, finish, newBackup, newBackupId, truthOf } from '../support/writing.ts';
+import { held } from './work/work.ts';
 
 describe('LogService.AppendLogs', () => {
   let backend: Backend;
@@ -162,6 +163,32 @@ describe('LogService.AppendLogs', () => {
       (await truthOf(terse.database, [backupId])).map(row => row.message),
       ['30', '20'],
     );
+  });
+
+  it('takes entries of a worker while it holds the lease, as those of its attempt, and gives back ids that are refused', async () => {
+    const lease = await held(backend);
+    const { backupId } = lease;
+    const entries = [{ level: LogLevel.INFO, message: 'a' }];
+    const lost = { code: 'FAILED_PRECONDITION', reason: 'LEASE_LOST' } as const;
+    const appended = await backend.logs.appendLogs({ ...lease, entries });
+    assert.deepEqual([appended.firstId, appended.lastId], [1n, 1n]);
+    for (const requestId of ['', randomUUID()]) {
+      const stranger = { backupId, leaseToken: randomUUID(), entries, requestId };
+      await refused(backend.logs.appendLogs(stranger), lost);
+      // Without a controller nobody holds it, although its log may begin.
+      await refused(backend.logs.appendLogs({ ...stranger, backupId: newBackupId() }), lost);
+    }
+    assert.equal((await append(backend, backupId, ['b'])).firstId, 2n);
+    const { entries: kept } = await backend.logs.listLogs({ backupId });
+    assert.deepEqual(
+      kept.map(({ message, attempt }) => [message, attempt]),
+      [
+        ['a', 1],
+        ['b', 0],
+      ],
+    );
+    await backend.controllers.releaseController(lease);
+    await refused(backend.logs.appendLogs({ ...lease, entries }), lost);
   });
 
   it('gives ids back when an append fails in the database', async () => {

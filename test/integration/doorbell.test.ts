@@ -74,6 +74,29 @@ describe('Doorbell', () => {
     await heard(near, far);
   });
 
+  it('lets an observer hear every ring on whichever replica, and know when some may have been missed', async () => {
+    await using database = await createDatabase();
+    await using a = open(database.url);
+    await using b = open(database.url);
+    const heardByA: (string | undefined)[] = [];
+    using observing = a.observe(key => heardByA.push(key));
+    await heard(b, a);
+    // Connected only now: whatever was rung before may have been missed.
+    assert.equal(heardByA[0], undefined);
+    a.ring('here');
+    assert.equal(heardByA.at(-1), 'here');
+    b.ring('there');
+    await eventually(() => assert.equal(heardByA.at(-1), 'there'));
+    const before = heardByA.length;
+    const mine = `datname = current_database() and application_name like '%doorbell'`;
+    await database.query(`select pg_terminate_backend(pid) from pg_stat_activity where ${mine}`);
+    await eventually(() => assert.ok(heardByA.slice(before).includes(undefined)));
+    observing[Symbol.dispose]();
+    const after = heardByA.length;
+    a.ring('nobody');
+    assert.equal(heardByA.length, after);
+  });
+
   it('forgets who no longer waits', async () => {
     await using doorbell = open('postgresql://nobody@127.0.0.1:1/none');
     const latches = Array.from({ length: 10 }, (_, i) => doorbell.subscribe(['same', `${i}`]));

@@ -1,6 +1,5 @@
 import { strict as assert } from 'node:assert';
 import { spawn, spawnSync } from 'node:child_process';
-import { randomInt } from 'node:crypto';
 import { once } from 'node:events';
 import { join } from 'node:path';
 import type { Writable } from 'node:stream';
@@ -11,21 +10,12 @@ import {
   fromBinary,
   fromJson,
   type JsonValue,
-  type Message,
   type MessageShape,
 } from '@bufbuild/protobuf';
 import { status } from '@grpc/grpc-js';
-import {
-  ControllerService,
-  Execution,
-  Operation,
-  Purpose,
-  Status,
-  Type,
-} from '../../src/gen/backup/v1/controller_pb.ts';
+import { ControllerService } from '../../src/gen/backup/v1/controller_pb.ts';
 import { CourseService } from '../../src/gen/backup/v1/course_pb.ts';
-import { LogLevel } from '../../src/gen/backup/v1/entry_pb.ts';
-import { LogService, TailEnd_Reason } from '../../src/gen/backup/v1/log_pb.ts';
+import { LogService } from '../../src/gen/backup/v1/log_pb.ts';
 import { BadRequestSchema, ErrorInfoSchema } from '../../src/gen/google/rpc/error_details_pb.ts';
 import { ServerReflection } from '../../src/gen/grpc/reflection/v1/reflection_pb.ts';
 import { ServerReflection as ServerReflectionAlpha } from '../../src/gen/grpc/reflection/v1alpha/reflection_pb.ts';
@@ -33,6 +23,8 @@ import { Health, HealthCheckResponse_ServingStatus as Serving } from '../../src/
 import { methodName } from '../../src/grpc/definition.ts';
 import { type Backend, startBackend, startReplica } from '../support/backend.ts';
 import { eventually } from '../support/eventually.ts';
+import { examples, prepare } from '../support/examples.ts';
+import { finish } from '../support/writing.ts';
 
 const root = join(import.meta.dirname, '../..');
 const python = '/usr/bin/python3';
@@ -66,7 +58,10 @@ for (const foreign of [bufCurl('grpc-v1'), bufCurl('grpc-v1alpha'), ...(grpcio ?
     for (const { method, request, check } of examples()) {
       it(`calls ${methodName(method)}`, async () => {
         const given = await prepare(backend);
-        const { code, stdout, stderr } = await foreign.call(backend.address, method, request(given)).ended;
+        const ended = foreign.call(backend.address, method, request(given)).ended;
+        // What is waited for has to come to an end.
+        if (method.methodKind === 'server_streaming') await finish(backend, given.backupId);
+        const { code, stdout, stderr } = await ended;
         assert.equal(code, 0, stderr);
         check(answers(method, stdout), given);
       });
@@ -144,153 +139,6 @@ if (grpcio) {
   );
 }
 
-/** A controller with one log entry, and a course. */
-type Given = { backupId: string; courseId: string };
-
-type Example = { method: DescMethod; request(given: Given): JsonValue; check(answers: Message[], given: Given): void };
-
-/** A request in JSON, and what its answers should be. */
-function example<M extends DescMethod>(
-  method: M,
-  request: (given: Given) => JsonValue,
-  check: (answers: MessageShape<M['output']>[], given: Given) => void,
-): Example {
-  return { method, request, check };
-}
-
-function examples(): Example[] {
-  const { method: controllers } = ControllerService;
-  const { method: courses } = CourseService;
-  const { method: logs } = LogService;
-  return [
-    example(
-      controllers.createController,
-      () => ({ operation: 'OPERATION_RESTORE', itemId: '9007199254740993', purpose: 'PURPOSE_ASYNC', payload: 'AQID' }),
-      ([answer]) => {
-        assert.equal(answer?.controller?.itemId, 9007199254740993n);
-        assert.equal(answer.controller.execution, Execution.DELAYED);
-        assert.equal(answer.controller.checksum, '5289df737df57326fcdd22597afb1fac');
-      },
-    ),
-    example(
-      controllers.getController,
-      ({ backupId }) => ({ backupId, view: 'CONTROLLER_VIEW_FULL' }),
-      ([answer], { backupId }) => {
-        assert.equal(answer?.controller?.backupId, backupId);
-        assert.deepEqual([...answer.controller.payload], [1, 2, 3]);
-      },
-    ),
-    example(
-      controllers.batchGetControllers,
-      ({ backupId }) => ({ backupIds: [backupId, 'f'.repeat(32)] }),
-      ([answer], { backupId }) => {
-        assert.deepEqual(
-          answer?.controllers.map(controller => controller.backupId),
-          [backupId],
-        );
-        assert.deepEqual(answer.missingBackupIds, ['f'.repeat(32)]);
-      },
-    ),
-    example(
-      controllers.listControllers,
-      () => ({ filter: { statuses: ['STATUS_CREATED'] }, pageSize: 1 }),
-      ([answer], { backupId }) => {
-        assert.equal(answer?.controllers[0]?.backupId, backupId);
-      },
-    ),
-    example(
-      controllers.updateController,
-      ({ backupId }) => ({ backupId, controller: { progress: 0.25 }, updateMask: 'progress' }),
-      ([answer]) => assert.equal(answer?.controller?.progress, 0.25),
-    ),
-    example(
-      controllers.transitionController,
-      ({ backupId }) => ({ backupId, from: 'STATUS_CREATED', to: 'STATUS_PLANNED' }),
-      ([answer]) => assert.equal(answer?.controller?.status, Status.PLANNED),
-    ),
-    example(
-      controllers.deleteController,
-      ({ backupId }) => ({ backupId }),
-      ([answer]) => assert.equal(answer?.deletedLogEntries, 1n),
-    ),
-    example(
-      courses.getCourse,
-      ({ courseId }) => ({ courseId }),
-      ([answer], { courseId }) => assert.equal(answer?.course?.courseId, BigInt(courseId)),
-    ),
-    example(
-      courses.listCourses,
-      () => ({ filter: { neverRun: true }, pageSize: 1000 }),
-      ([answer], { courseId }) => assert.ok(answer?.courses.some(course => course.courseId === BigInt(courseId))),
-    ),
-    example(
-      courses.upsertCourses,
-      ({ courseId }) => ({ courses: [{ courseId, nextStartTime: '2030-01-01T00:00:00Z' }] }),
-      ([answer]) => {
-        assert.equal(answer?.courses[0]?.nextStartTime?.seconds, 1893456000n);
-        assert.equal(answer.created, 0);
-      },
-    ),
-    example(
-      courses.deleteCourse,
-      ({ courseId }) => ({ courseId }),
-      answers => assert.equal(answers.length, 1),
-    ),
-    example(
-      logs.appendLogs,
-      ({ backupId }) => ({ backupId, entries: [{ level: 'LOG_LEVEL_ERROR', message: 'größer' }] }),
-      ([answer]) => assert.equal(answer?.lastId, 2n),
-    ),
-    example(
-      logs.listLogs,
-      ({ backupId }) => ({ backupId, maxLevel: 'LOG_LEVEL_INFO' }),
-      ([answer]) => {
-        assert.equal(answer?.entries[0]?.message, 'hello');
-        assert.equal(answer.entries[0].level, LogLevel.INFO);
-      },
-    ),
-    example(
-      logs.tailLogs,
-      ({ backupId }) => ({ backupIds: [backupId], afterId: '0' }),
-      answers => {
-        const entries = answers.flatMap(({ event }) => (event.case === 'entries' ? event.value.entries : []));
-        assert.deepEqual(
-          entries.map(({ id, message }) => [id, message]),
-          [[1n, 'hello']],
-        );
-        const last = answers.at(-1)?.event;
-        assert.ok(last?.case === 'end');
-        assert.equal(last.value.reason, TailEnd_Reason.NOT_FOLLOWING);
-      },
-    ),
-    example(
-      Health.method.check,
-      () => ({ service: 'backup.v1.LogService' }),
-      ([answer]) => assert.equal(answer?.status, Serving.SERVING),
-    ),
-    example(
-      Health.method.list,
-      () => ({}),
-      ([answer]) => assert.equal(answer?.statuses['']?.status, Serving.SERVING),
-    ),
-  ];
-}
-
-/** A new controller with one log entry, and a new course. */
-async function prepare({ controllers, courses, logs }: Backend): Promise<Given> {
-  const { controller } = await controllers.createController({
-    operation: Operation.BACKUP,
-    type: Type.COURSE,
-    purpose: Purpose.GENERAL,
-    payload: Uint8Array.of(1, 2, 3),
-  });
-  const { backupId } = controller!;
-  await logs.appendLogs({ backupId, entries: [{ level: LogLevel.INFO, message: 'hello' }] });
-  const courseId = randomInt(1, 2 ** 40);
-  await courses.upsertCourses({ courses: [{ courseId: BigInt(courseId) }] });
-  return { backupId, courseId: String(courseId) };
-}
-
 function bufCurl(reflection: string): Foreign {
   const curl = (url: string, ...flags: string[]) => {
     const always = [
@@ -307,7 +155,15 @@ function bufCurl(reflection: string): Foreign {
   return {
     name: `buf curl by reflection ${reflection}`,
     list: address => curl(`http://${address}`, '--list-methods'),
-    call: (address, method, request) => curl(`http://${address}/${methodName(method)}`, '-d', JSON.stringify(request)),
+    call: (address, method, request) =>
+      curl(
+        `http://${address}/${methodName(method)}`,
+        '-d',
+        [request]
+          .flat()
+          .map(part => JSON.stringify(part))
+          .join('\n'),
+      ),
     checkRefusal({ code, stderr }) {
       assert.equal(code, status.INVALID_ARGUMENT * 8);
       const error = JSON.parse(stderr);

@@ -1,6 +1,7 @@
 import { strict as assert } from 'node:assert';
 import { randomUUID } from 'node:crypto';
 import { Outcome } from '../../src/gen/backup/v1/controller_pb.ts';
+import { LogLevel } from '../../src/gen/backup/v1/entry_pb.ts';
 import { type Backend, startBackend } from '../support/backend.ts';
 import { refused } from '../support/status.ts';
 import { append, newBackupId } from '../support/writing.ts';
@@ -22,8 +23,8 @@ describe('A request that is refused', () => {
   });
 
   it('names the first bad times of very many', async () => {
-    const createTime = { seconds: 0n, nanos: -1 };
-    const entries = Array.from({ length: 150_000 }, () => ({ level: 40, createTime }));
+    const entry = { level: LogLevel.INFO, createTime: { seconds: 0n, nanos: -1 } };
+    const entries = Array.from({ length: 150_000 }, () => entry);
     const call = backend.logs.appendLogs({ backupId: newBackupId(), entries });
     const { badRequest } = await refused(call, { code: 'INVALID_ARGUMENT', reason: 'INVALID_FIELD' });
     assert.equal(badRequest!.fieldViolations.length, 20);

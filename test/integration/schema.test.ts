@@ -67,6 +67,9 @@ const edges: [table: string, column: string, refused: string[], accepted: string
   ['backup_controllers', 'created_at', ['-1'], ['0']],
   ['backup_controllers', 'updated_at', ['-1'], ['0']],
   ['backup_controllers', 'purpose', ['32768'], ['999', '32767']],
+  ['backup_controllers', 'maxattempts', ['32768'], ['1', '100']],
+  ['backup_controllers', 'attempt', ['2147483648'], ['0', '2147483647']],
+  ['backup_logs', 'attempt', ['2147483648'], ['0', '2147483647']],
   ['backup_courses', 'laststatus', ["'7'", "''", "'x'"], ["'0'", "'1'", "'2'", "'3'", "'4'", "'5'", "'6'"]],
   ['backup_courses', 'laststarttime', ['-1'], ['0', '9223372036854775807']],
   ['backup_courses', 'lastendtime', ['-1'], ['0']],
@@ -132,6 +135,14 @@ describe('The schema', () => {
       }
     });
   }
+
+  it('refuses a lease of a run that is not EXECUTING', async () => {
+    await set('backup_controllers', 'status', '800, leasetoken = gen_random_uuid()');
+    for (const status of [100, 700, 900, 1000]) {
+      const leased = set('backup_controllers', 'status', `${status}, leasetoken = gen_random_uuid()`);
+      await assert.rejects(leased, { constraint: 'backup_controllers_lease_check' });
+    }
+  });
 
   // In a transaction that is undone, so that the next value starts from the same row.
   const set = (table: string, column: string, value: string) =>

@@ -31,6 +31,8 @@ const testSettings = {
   LISTEN: '127.0.0.1:0',
   SERVICE_LOG: 'silent',
   SHUTDOWN_GRACE: '2s',
+  RETENTION: 'off',
+  RETENTION_SETTING_UI: 'off',
   ...(acceleratorsOff && { NOTIFY: 'off', TAIL_POLL: '20ms', SKIP_LOCKED: 'off' }),
 };
 

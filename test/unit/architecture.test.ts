@@ -26,7 +26,7 @@ const rules: Rule[] = [
     they: 'answers to requests are kept without knowing what they are about',
     files: /^src\/request\//,
     never: /^src\//,
-    but: /^src\/(db\/clock|errors)\.ts$/,
+    but: /^src\/(db\/(clock|sql)|errors)\.ts$/,
   },
   { they: 'controllers know no courses', files: /^src\/controller\//, never: /^src\/course\// },
   {
@@ -34,6 +34,18 @@ const rules: Rule[] = [
     files: /^src\/controller\//,
     never: /^src\/log\//,
     but: /^src\/log\/head\.ts$/,
+  },
+  {
+    they: 'watches know controllers and no other room',
+    files: /^src\/watch\//,
+    never: /^src\/(course|log|payload|request|retention|summary|work)\//,
+  },
+  { they: 'nobody knows of watches', files: /^src\/(?!watch\/|app\.ts$)/, never: /^src\/watch\// },
+  {
+    they: 'the life of a long stream knows nothing of what it tells',
+    files: /^src\/(lifespan|outage)\.ts$/,
+    never: /^src\//,
+    but: /^src\/errors\.ts$/,
   },
   {
     they: 'entities and the life cycle know neither protocol nor transport',

@@ -1,6 +1,7 @@
 import { strict as assert } from 'node:assert';
 import { type ServiceError, status } from '@grpc/grpc-js';
 import { ErrorReason, StatusError } from '../../src/errors.ts';
+import { ControllerService } from '../../src/gen/backup/v1/controller_pb.ts';
 import { CourseService } from '../../src/gen/backup/v1/course_pb.ts';
 import { LogService } from '../../src/gen/backup/v1/log_pb.ts';
 import { Health, HealthCheckResponse_ServingStatus as Serving } from '../../src/gen/health/v1/health_pb.ts';
@@ -197,5 +198,197 @@ describe('the transport, for streams', () => {
       assert.equal(status, Serving.SERVICE_UNKNOWN);
       break;
     }
+  });
+});
+
+describe('the transport, for streams of requests', () => {
+  const backupId = backupIds[0]!;
+  const begin = { part: { case: 'start', value: { backupId } } } as const;
+  const chunk = { part: { case: 'chunk', value: Buffer.alloc(64 * 1024) } } as const;
+  const end = { part: { case: 'finish', value: { checksum: backupId } } } as const;
+
+  /** Requests without end, and how many of them were asked for. */
+  function endless() {
+    const stream = {
+      asked: 0,
+      left: false,
+      *[Symbol.iterator]() {
+        try {
+          for (yield begin; ; stream.asked++) yield chunk;
+        } finally {
+          stream.left = true;
+        }
+      },
+    };
+    return stream;
+  }
+
+  /** One request, and then silence. */
+  async function* silent() {
+    yield begin;
+    await new Promise(() => {});
+  }
+
+  const idle = (toy: { server: { admission: { calls: number; streams: number } } }) =>
+    eventually(() => assert.deepEqual([toy.server.admission.calls, toy.server.admission.streams], [0, 0]));
+
+  it('hands on the requests in their order, and answers once', async () => {
+    const seen: unknown[] = [];
+    await using toy = await startToy(ControllerService, {
+      async uploadPayload(requests) {
+        for await (const { part } of requests) seen.push(part.case);
+        return { size: 7n };
+      },
+    });
+    const metadata = { 'x-request-id': 'mine' };
+    const { size } = await toy.client.uploadPayload([begin, chunk, chunk, end], { metadata });
+    assert.equal(size, 7n);
+    assert.deepEqual(seen, ['start', 'chunk', 'chunk', 'finish']);
+    assert.deepEqual(
+      toy.reports.map(({ code, requestId, sent }) => [code, requestId, sent]),
+      [['OK', 'mine', undefined]],
+    );
+  });
+
+  it('lets the peer wait while the handler does not read', async () => {
+    const { entered, wait } = gate();
+    await using toy = await startToy(ControllerService, {
+      async uploadPayload(requests, context) {
+        for await (const _ of requests) return wait(undefined, context);
+        return {};
+      },
+      getController: async () => ({}),
+    });
+    const abort = new AbortController();
+    const stream = endless();
+    const call = toy.client.uploadPayload(stream, { signal: abort.signal });
+    await entered();
+    // Each goes there and back on the same connection, which has time for as many chunks.
+    for (let i = 0; i < 200; i++) await toy.client.getController({ backupId });
+    // 1 MiB that a client keeps for another try, and what is in flight.
+    assert.ok(stream.asked < 64, `${stream.asked} were taken`);
+    abort.abort();
+    await assert.rejects(call, { code: status.CANCELLED });
+    await eventually(() => assert.ok(stream.left));
+  });
+
+  it('refuses in the middle, also a peer that never stops sending', async () => {
+    await using toy = await startToy(ControllerService, {
+      async uploadPayload(requests) {
+        let count = 0;
+        for await (const _ of requests) if (++count > 100) break;
+        throw new StatusError(ErrorReason.PAYLOAD_TOO_LARGE, 'too much');
+      },
+    });
+    const stream = endless();
+    const refusal = { code: 'FAILED_PRECONDITION', reason: 'PAYLOAD_TOO_LARGE' } as const;
+    await refused(toy.client.uploadPayload(stream), refusal);
+    await eventually(() => assert.ok(stream.left));
+    await idle(toy);
+  });
+
+  it('checks each request before the handler sees it', async () => {
+    let seen = 0;
+    await using toy = await startToy(ControllerService, {
+      async uploadPayload(requests) {
+        for await (const _ of requests) seen++;
+        return {};
+      },
+    });
+    const wrong = { part: { case: 'finish', value: { checksum: 'X' } } } as const;
+    await refused(toy.client.uploadPayload([begin, wrong, chunk]), {
+      code: 'INVALID_ARGUMENT',
+      reason: 'INVALID_FIELD',
+      field: 'finish.checksum',
+    });
+    assert.equal(seen, 1);
+  });
+
+  it('ends a peer that sends nothing for too long, but neither a long call nor a handler that takes its time', async () => {
+    const late = gate();
+    await using toy = await startToy(
+      ControllerService,
+      {
+        async uploadPayload(requests, context) {
+          for await (const { part } of requests) if (part.case === 'chunk') await late.wait(undefined, context);
+          return {};
+        },
+      },
+      { writeTimeoutMs: 50, callTimeoutMs: 50 },
+    );
+    const began = performance.now();
+    const slow = toy.client.uploadPayload([begin, chunk, chunk, end]);
+    await late.entered();
+    await refused(toy.client.uploadPayload(silent()), { code: 'DEADLINE_EXCEEDED', reason: 'DEADLINE_EXCEEDED' });
+    await eventually(() => assert.ok(performance.now() - began > 150));
+    late.open();
+    await slow;
+    await idle(toy);
+  });
+
+  it("tells the handler of a cancel and of the client's deadline while it waits for a request", async () => {
+    await using toy = await startToy(ControllerService, {
+      async uploadPayload(requests, { signal }) {
+        for await (const _ of requests);
+        // A client that cancels may end its requests first.
+        if (!signal.aborted) await new Promise(resolve => signal.addEventListener('abort', resolve));
+        signal.throwIfAborted();
+        return {};
+      },
+    });
+    const abort = new AbortController();
+    const cancelled = toy.client.uploadPayload(silent(), { signal: abort.signal });
+    await eventually(() => assert.equal(toy.server.admission.streams, 1));
+    abort.abort();
+    await assert.rejects(cancelled, { code: status.CANCELLED });
+    await idle(toy);
+
+    await assert.rejects(toy.client.uploadPayload(silent(), { timeoutMs: 50 }), { code: status.DEADLINE_EXCEEDED });
+    await idle(toy);
+    assert.deepEqual(
+      toy.reports.map(report => report.code),
+      ['CANCELLED', 'DEADLINE_EXCEEDED'],
+    );
+  });
+
+  it('counts them as streams', async () => {
+    await using toy = await startToy(
+      ControllerService,
+      {
+        async uploadPayload(requests) {
+          for await (const _ of requests);
+          return {};
+        },
+      },
+      { maxStreams: 1 },
+    );
+    const abort = new AbortController();
+    const open = toy.client.uploadPayload(silent(), { signal: abort.signal });
+    await eventually(() => assert.equal(toy.server.admission.streams, 1));
+    const tooMany = { code: 'RESOURCE_EXHAUSTED', reason: 'TOO_MANY_STREAMS' } as const;
+    await refused(toy.client.uploadPayload([begin]), tooMany);
+    abort.abort();
+    await assert.rejects(open);
+    await idle(toy);
+    await toy.client.uploadPayload([begin]);
+  });
+
+  it('on shutdown ends those that are still sent, and finishes one that was sent', async () => {
+    const { open, entered, wait } = gate();
+    await using toy = await startToy(ControllerService, {
+      async uploadPayload(requests, context) {
+        for await (const _ of requests);
+        return wait(undefined, context);
+      },
+    });
+    const complete = toy.client.uploadPayload([begin, end]);
+    await entered();
+    const unfinished = toy.client.uploadPayload(silent());
+    await eventually(() => assert.equal(toy.server.admission.streams, 2));
+    const closed = toy.server[Symbol.asyncDispose]();
+    await refused(unfinished, { code: 'UNAVAILABLE', reason: 'DRAINING' });
+    open();
+    await complete;
+    await closed;
   });
 });

@@ -42,6 +42,8 @@ describe('ControllerService.CreateController', () => {
       execution: Execution.DELAYED,
       executionTime: { seconds: 1_900_000_000n, nanos: 999_999_999 },
       payload: EVERY_BYTE,
+      exclusive: true,
+      maxAttempts: 100,
     });
     const row = await rowOf(backend.database, backupId);
     assert.deepEqual(row, {
@@ -63,11 +65,30 @@ describe('ControllerService.CreateController', () => {
       updated_at: `${createTime!.seconds}`,
       controller: Buffer.from(EVERY_BYTE).toString('base64'),
       revision: 1,
+      exclusive: true,
+      maxattempts: 100,
+      attempt: 0,
+      lostattempts: 0,
+      leasetoken: null,
+      leaseworker: '',
+      leasedat: '0',
+      leaseexpires: '0',
+      leasems: 0,
+      cancelrequestedat: '0',
+      outcome: 0,
+      startedat: '0',
+      endedat: '0',
     });
     assert.deepEqual(updateTime, createTime);
     assert.notEqual(etag, '');
     assert.deepEqual(rest.executionTime, { ...rest.executionTime, seconds: 1_900_000_000n, nanos: 0 });
     assert.equal(rest.payload.length, 0, 'the answer carries the payload');
+    assert.deepEqual([rest.exclusive, rest.maxAttempts, rest.attempt, rest.lostAttempts], [true, 100, 0, 0]);
+    const { lease, cancelRequestTime, startTime, endTime, outcome } = rest;
+    assert.deepEqual(
+      [lease, cancelRequestTime, startTime, endTime, outcome],
+      [undefined, undefined, undefined, undefined, 0],
+    );
   });
 
   it('fills in what is not said', async () => {
@@ -80,6 +101,7 @@ describe('ControllerService.CreateController', () => {
       ['moodle2', Status.CREATED, Execution.IMMEDIATE, undefined],
     );
     assert.deepEqual([checksum, progress, itemId, userId, interactive], ['', 0, 0n, 0n, false]);
+    assert.deepEqual([controller.exclusive, controller.maxAttempts], [false, 1]);
     const row = await rowOf(backend.database, backupId);
     assert.deepEqual([row['executiontime'], row['controller'], row['status']], ['0', '', 100]);
     assert.notEqual((await created(backup())).backupId, backupId);

@@ -4,10 +4,11 @@ import { Status } from '../../../src/gen/backup/v1/controller_pb.ts';
 import { LogLevel } from '../../../src/gen/backup/v1/entry_pb.ts';
 import { type Backend, startBackend } from '../../support/backend.ts';
 import { refused, winners } from '../../support/status.ts';
+import { get, held, LEASE_LOST } from '../work/work.ts';
 import { backup, newId, put } from './requests.ts';
 
 const NOT_FOUND = { code: 'NOT_FOUND', reason: 'CONTROLLER_NOT_FOUND' } as const;
-const TABLES = ['backup_controllers', 'backup_logs', 'backup_log_heads', 'backup_log_requests'];
+const TABLES = ['backup_controllers', 'backup_logs', 'backup_log_heads', 'backup_log_requests', 'backup_payloads'];
 
 describe('ControllerService.DeleteController', () => {
   let backend: Backend;
@@ -21,11 +22,17 @@ describe('ControllerService.DeleteController', () => {
 
   it('takes the payload, the log, its head and its kept answers along, and nothing of others', async () => {
     const [gone, kept] = [await create({ payload: Buffer.from('state') }), await create()];
-    for (const { backupId } of [gone, kept]) await append(backupId, 3);
-    assert.deepEqual(await rowsOf(gone.backupId), [1, 3, 1, 1]);
+    for (const { backupId } of [gone, kept]) {
+      await append(backupId, 3);
+      await backend.database.query(
+        "insert into backup_payloads (backupid, uploadid, size, md5) values ($1, gen_random_uuid(), 0, '')",
+        [backupId],
+      );
+    }
+    assert.deepEqual(await rowsOf(gone.backupId), [1, 3, 1, 1, 1]);
     assert.equal((await remove(gone.backupId)).deletedLogEntries, 3n);
-    assert.deepEqual(await rowsOf(gone.backupId), [0, 0, 0, 0]);
-    assert.deepEqual(await rowsOf(kept.backupId), [1, 3, 1, 1]);
+    assert.deepEqual(await rowsOf(gone.backupId), [0, 0, 0, 0, 0]);
+    assert.deepEqual(await rowsOf(kept.backupId), [1, 3, 1, 1, 1]);
     await refused(backend.controllers.getController({ backupId: gone.backupId }), NOT_FOUND);
   });
 
@@ -34,7 +41,7 @@ describe('ControllerService.DeleteController', () => {
       const { backupId } = await create();
       await put(backend.database, backupId, status);
       assert.equal((await remove(backupId)).deletedLogEntries, 0n);
-      assert.deepEqual(await rowsOf(backupId), [0, 0, 0, 0]);
+      assert.deepEqual(await rowsOf(backupId), [0, 0, 0, 0, 0]);
     }
   });
 
@@ -47,7 +54,7 @@ describe('ControllerService.DeleteController', () => {
       updateMask: { paths: ['item_id'] },
     });
     await refused(remove(backupId, etag), { code: 'ABORTED', reason: 'ETAG_MISMATCH' });
-    assert.deepEqual(await rowsOf(backupId), [1, 1, 1, 1]);
+    assert.deepEqual(await rowsOf(backupId), [1, 1, 1, 1, 0]);
     assert.equal((await remove(backupId, controller!.etag)).deletedLogEntries, 1n);
   });
 
@@ -63,6 +70,43 @@ describe('ControllerService.DeleteController', () => {
     const { backupId } = await create();
     await remove(backupId);
     await refused(remove(backupId), NOT_FOUND);
+  });
+
+  it('deletes nothing that a worker holds, and says who it is and until when, unless it is forced', async () => {
+    const { backupId, leaseToken } = await held(backend, { claim: { worker: 'worker 7' } });
+    await append(backupId, 2);
+    const { info } = await refused(remove(backupId), { code: 'FAILED_PRECONDITION', reason: 'CONTROLLER_LEASED' });
+    const { lease } = await get(backend, backupId);
+    const { seconds, nanos } = lease!.expireTime!;
+    const expireTime = new Date(Number(seconds) * 1000 + nanos / 1e6).toISOString();
+    assert.deepEqual({ ...info!.metadata }, { worker: 'worker 7', expire_time: expireTime });
+    assert.deepEqual(await rowsOf(backupId), [1, 2, 1, 1, 0]);
+    const { deletedLogEntries } = await backend.controllers.deleteController({ backupId, force: true });
+    assert.equal(deletedLogEntries, 2n);
+    assert.deepEqual(await rowsOf(backupId), [0, 0, 0, 0, 0]);
+    await refused(backend.controllers.releaseController({ backupId, leaseToken }), LEASE_LOST);
+  });
+
+  it('deletes without force what was given back', async () => {
+    const lease = await held(backend);
+    await backend.controllers.releaseController(lease);
+    await remove(lease.backupId);
+    assert.deepEqual(await rowsOf(lease.backupId), [0, 0, 0, 0, 0]);
+  });
+
+  it('notes what is gone, and when: again when it is created anew and deleted again', async () => {
+    const { backupId } = await create();
+    const removals = () =>
+      backend.database.query('select created_at from backup_removals where backupid = $1', [backupId]);
+    assert.deepEqual(await removals(), []);
+    await remove(backupId);
+    const [first] = await removals();
+    await backend.database.query('update backup_removals set created_at = 1000 where backupid = $1', [backupId]);
+    await create({ backupId });
+    await remove(backupId);
+    const all = await removals();
+    assert.equal(all.length, 1);
+    assert.ok(Number(all[0]!['created_at']) >= Number(first!['created_at']));
   });
 
   it('lets exactly one of many win that delete at once', async () => {

@@ -1,9 +1,16 @@
 import assert from 'node:assert/strict';
 import { nextStatuses, operations, Status as Statuses } from '../../../src/controller/lifecycle.ts';
-import { type Controller, ControllerView, Status, StatusSchema } from '../../../src/gen/backup/v1/controller_pb.ts';
+import {
+  type Controller,
+  ControllerView,
+  Outcome,
+  Status,
+  StatusSchema,
+} from '../../../src/gen/backup/v1/controller_pb.ts';
 import { LogLevel } from '../../../src/gen/backup/v1/entry_pb.ts';
 import { type Backend, startBackend } from '../../support/backend.ts';
 import { refused, winners } from '../../support/status.ts';
+import { held } from '../work/work.ts';
 import { backup, newId, put, restore, rowOf } from './requests.ts';
 
 const CHANGED = { code: 'ABORTED', reason: 'STATUS_CHANGED' } as const;
@@ -107,8 +114,9 @@ describe('ControllerService.TransitionController', () => {
   it('changes nothing else on the way', async () => {
     const before = await create({ status: Status.AWAITING, payload: Buffer.from('state') });
     const after = await step(before.backupId, Status.AWAITING, Status.EXECUTING);
-    const { status, etag, updateTime } = after;
-    assert.deepEqual(after, { ...before, status, etag, updateTime });
+    const { status, etag, updateTime, startTime } = after;
+    assert.deepEqual(after, { ...before, status, etag, updateTime, startTime });
+    assert.deepEqual(startTime, updateTime);
     assert.notEqual(etag, before.etag);
     assert.ok(updateTime!.seconds >= before.updateTime!.seconds);
   });
@@ -127,6 +135,34 @@ describe('ControllerService.TransitionController', () => {
       await step(backupId, Status.EXECUTING, to);
       assert.deepEqual(await headOf(backupId), { lastid: `${lines}`, sealedid: `${lines}` });
     }
+  });
+
+  it('keeps how a run ended, and when it began and ended', async () => {
+    for (const [to, outcome] of [
+      [Status.FINISHED_OK, Outcome.SUCCEEDED],
+      [Status.FINISHED_ERR, Outcome.FAILED],
+    ] as const) {
+      const { backupId } = await create({ status: Status.AWAITING });
+      const { startTime } = await step(backupId, Status.AWAITING, Status.EXECUTING);
+      const done = await step(backupId, Status.EXECUTING, to);
+      assert.deepEqual([done.outcome, done.startTime, done.endTime], [outcome, startTime, done.updateTime]);
+    }
+    const { backupId } = await create();
+    const { startTime, endTime } = await step(backupId, Status.CREATED, Status.FINISHED_ERR);
+    assert.ok(!startTime && endTime);
+  });
+
+  it('takes no step of a run that a worker holds', async () => {
+    const lease = await held(backend, { claim: { worker: 'worker 7' } });
+    const before = await rowOf(backend.database, lease.backupId);
+    for (const to of [Status.FINISHED_OK, Status.FINISHED_ERR]) {
+      const leased = { code: 'FAILED_PRECONDITION', reason: 'CONTROLLER_LEASED' } as const;
+      const { info } = await refused(step(lease.backupId, Status.EXECUTING, to), leased);
+      assert.equal(info!.metadata['worker'], 'worker 7');
+    }
+    assert.deepEqual(await rowOf(backend.database, lease.backupId), before);
+    await backend.controllers.releaseController(lease);
+    await step(lease.backupId, Status.AWAITING, Status.EXECUTING);
   });
 
   it('takes no step with a stale etag', async () => {

@@ -13,11 +13,13 @@ import {
 } from '../../../src/gen/backup/v1/controller_pb.ts';
 import { type Backend, startBackend } from '../../support/backend.ts';
 import { refused, winners } from '../../support/status.ts';
+import { held } from '../work/work.ts';
 import { backup, newId, put, restore, rowOf } from './requests.ts';
 
 type Patch = MessageInitShape<typeof ControllerPatchSchema>;
 
 const STALE = { code: 'ABORTED', reason: 'ETAG_MISMATCH' } as const;
+const LEASED = { code: 'FAILED_PRECONDITION', reason: 'CONTROLLER_LEASED' } as const;
 const FINISHED = { code: 'FAILED_PRECONDITION', reason: 'CONTROLLER_FINISHED' } as const;
 const invalid = (field: string) => ({ code: 'INVALID_ARGUMENT', reason: 'INVALID_FIELD', field }) as const;
 
@@ -141,6 +143,24 @@ describe('ControllerService.UpdateController', () => {
       assert.equal((await rowOf(backend.database, backupId))['revision'], 1);
       assert.equal((await update(backupId, ['format'], everything)).format, 'imscc1');
     }
+  });
+
+  it('leaves progress, payload and checksum of a run that a worker holds to that worker', async () => {
+    const lease = await held(backend, { claim: { worker: 'worker 7' }, run: { payload: Buffer.from('old') } });
+    const { backupId } = lease;
+    const before = await rowOf(backend.database, backupId);
+    for (const paths of [['progress'], ['payload'], ['checksum'], ['format', 'checksum']]) {
+      const { info } = await refused(update(backupId, paths, everything), LEASED);
+      assert.equal(info!.metadata['worker'], 'worker 7');
+    }
+    assert.deepEqual(await rowOf(backend.database, backupId), before);
+    const others = ['type', 'item_id', 'format', 'purpose', 'user_id', 'execution_time'];
+    const { format, lease: still, attempt } = await update(backupId, others, everything);
+    assert.deepEqual([format, still?.worker, attempt], ['imscc1', 'worker 7', 1]);
+    const { results } = await backend.controllers.reportProgress({ reports: [{ ...lease, progress: 0.5 }] });
+    assert.equal(results[0]!.progress, 0.5);
+    await backend.controllers.releaseController(lease);
+    assert.equal((await update(backupId, ['progress'], { progress: 0.25 })).progress, 0.25);
   });
 
   it('changes nothing with a stale etag', async () => {

@@ -1,8 +1,8 @@
 import { strict as assert } from 'node:assert';
 import { createCipheriv, createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
-import type { UploadPayloadRequestSchema } from '../../../src/gen/backup/v1/controller_pb.ts';
 import type { MessageInitShape } from '@bufbuild/protobuf';
+import type { UploadPayloadRequestSchema } from '../../../src/gen/backup/v1/controller_pb.ts';
 import { clients, connect, type Replica } from '../../support/backend.ts';
 import { createDatabase } from '../../support/database.ts';
 import { ready, run } from '../../support/process.ts';
@@ -11,7 +11,7 @@ import { newBackup } from '../../support/writing.ts';
 const MiB = 1024 * 1024;
 
 describe('A payload of 512 MiB', function () {
-  this.timeout(120_000);
+  this.timeout(300_000);
 
   it('goes up and comes down through a service that grows by less than 64 MiB', async () => {
     await using database = await createDatabase();
@@ -32,7 +32,8 @@ describe('A payload of 512 MiB', function () {
         most = Math.max(most, residentBytes(pid) - before);
       });
       await roundTrip(controllers, backupId, 512 * MiB, (direction, ms) => {
-        if (process.env['SHOW']) console.log(direction, `${Math.round(ms)} ms`, `${Math.round(most / MiB)} MiB over ${before/MiB}`);
+        if (process.env['SHOW'])
+          console.log(direction, `${Math.round(ms)} ms`, `${Math.round(most / MiB)} MiB over ${before / MiB}`);
         assert.ok(most < 64 * MiB, `${direction}: grew by ${Math.round(most / MiB)} MiB`);
       });
     } finally {
