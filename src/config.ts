@@ -68,12 +68,13 @@ export const settings = z.object({
     .transform(level => logLevels[level])
     .describe('Most verbose level of log entries that is kept: none, error, warning, info, debug'),
   LOG_MAX_MESSAGE_BYTES: integer(1, 3_145_728).prefault('1048576').describe('Longest message of a log entry'),
+  // Of more, the base64 does not fit into a text value of PostgreSQL.
   PAYLOAD_MAX_BYTES: integer(1_048_576, 805_306_362)
     .prefault('536870912')
-    .describe(
-      'Largest payload that is accepted by UploadPayload; a text value of PostgreSQL holds 805306362 in base64',
-    ),
-  REQUEST_RETENTION: duration.prefault('24h').describe('How long the answer to a request id is kept'),
+    .describe('Largest payload that is taken by UploadPayload'),
+  REQUEST_RETENTION: duration
+    .prefault('24h')
+    .describe('How long the answer to a request id, and a deletion for watches, are kept'),
   LEASE_DURATION: duration.prefault('30s').describe('How long a claim holds without a report when it does not say'),
   SWEEP_INTERVAL: duration.prefault('500ms').describe('How often some replica looks for leases that have ended'),
   SKIP_LOCKED: z
@@ -93,12 +94,12 @@ export const settings = z.object({
     .default('off')
     .describe("Only say in the service's own log what would be deleted"),
   RETENTION_INTERVAL: duration.prefault('1h').describe('How often to look for what is too old'),
-  TAIL_HEARTBEAT: duration.prefault('10s').describe('How often a silent tail tells where it is'),
+  TAIL_HEARTBEAT: duration.prefault('10s').describe('How often a silent tail or watch tells where it is'),
   TAIL_POLL: duration
     .prefault('5s')
     .describe('How often a tail, a watch or a parked claim looks without having been woken'),
-  TAIL_MAX_AGE: duration.prefault('30m').describe('How old a tail may become (80 to 120 % of it)'),
-  TAIL_OUTAGE: duration.prefault('30s').describe('How long a tail waits for a database that is away'),
+  TAIL_MAX_AGE: duration.prefault('30m').describe('How old a tail or watch may become (80 to 120 % of it)'),
+  TAIL_OUTAGE: duration.prefault('30s').describe('How long a tail or watch waits for a database that is away'),
   NOTIFY: z
     .enum(['on', 'off'])
     .default('on')

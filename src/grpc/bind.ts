@@ -219,6 +219,7 @@ function refuseWhenDraining({ draining }: Transport): void {
   if (draining.aborted) throw shuttingDown();
 }
 
-function shuttingDown(): StatusError {
+/** What a call is ended with when the replica goes. */
+export function shuttingDown(): StatusError {
   return new StatusError(ErrorReason.DRAINING, 'this replica is shutting down', { details: [retryAfter(100)] });
 }

@@ -4,14 +4,15 @@ import { ringChanges } from '../controller/bell.ts';
 import { toMessage } from '../controller/message.ts';
 import type { Doorbell } from '../db/doorbell.ts';
 import { type Sql, sqlOn, transaction } from '../db/sql.ts';
-import { ErrorReason, retryAfter, StatusError } from '../errors.ts';
+import { ErrorReason, StatusError } from '../errors.ts';
 import {
   ControllerService,
   UploadFinishSchema,
   type UploadStart,
   UploadStartSchema,
 } from '../gen/backup/v1/controller_pb.ts';
-import type { Handlers } from '../grpc/bind.ts';
+import { type Handlers, shuttingDown } from '../grpc/bind.ts';
+import type { WrapUp } from '../grpc/call.ts';
 import { isAnswered, onceIn } from '../request/once.ts';
 import { checksumMismatch } from './column.ts';
 import { download } from './download.ts';
@@ -51,8 +52,8 @@ export function payloadService({
 
     async *downloadPayload({ backupId }, { wrapUp }) {
       for await (const part of download(sqlOn(pool), backupId)) {
-        yield toPart(part);
         if (wrapUp.aborted) throw cutShort(wrapUp.reason);
+        yield toPart(part);
       }
     },
   };
@@ -67,8 +68,7 @@ async function refuseEarly(sql: Sql, start: UploadStart): Promise<void> {
   }
 }
 
-function cutShort(why: 'DRAINING' | 'SLOW_CONSUMER'): StatusError {
-  return why === 'DRAINING'
-    ? new StatusError(ErrorReason.DRAINING, 'this replica is shutting down', { details: [retryAfter(100)] })
-    : new StatusError(ErrorReason.DEADLINE_EXCEEDED, 'a message was not taken in time');
+function cutShort(why: WrapUp): StatusError {
+  if (why === 'DRAINING') return shuttingDown();
+  return new StatusError(ErrorReason.DEADLINE_EXCEEDED, 'a message was not taken in time');
 }

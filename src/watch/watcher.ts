@@ -13,9 +13,10 @@ export class Watcher implements Onlooker, Disposable {
   readonly #view: View;
   readonly #leave: () => void;
   readonly #latch = new Latch();
-  // Each id with whether it has to be told when it is gone: not when it came and went without ever having been told.
+  // Each id with whether it has to be told when it goes: what came and goes without having been told is left out again.
   #round = new Map<string, boolean>();
   #next = new Map<string, boolean>();
+  // Of the round that is being told.
   #checkpoint: Buffer | undefined;
   #begun = false;
   #failure: { error: unknown } | undefined;
@@ -75,21 +76,23 @@ export class Watcher implements Onlooker, Disposable {
    * the next, so that every round ends, with a checkpoint, however much changes meanwhile.
    */
   take(most: number): Part | undefined {
-    if (this.#round.size === 0) {
+    if (!this.#checkpoint) {
       if (this.#next.size === 0) return undefined;
       [this.#round, this.#next] = [this.#next, this.#round];
       this.#checkpoint = this.#view.checkpoint;
     }
     const states: Buffer[] = [];
     const removed: string[] = [];
-    for (const [backupId, known] of this.#round) {
+    for (const backupId of this.#round.keys()) {
       if (states.length + removed.length === most) break;
       this.#round.delete(backupId);
       const state = this.#view.states.get(backupId);
       if (state) states.push(state.bytes);
-      else if (known) removed.push(backupId);
+      else removed.push(backupId);
     }
-    return { states, removed, checkpoint: this.#round.size === 0 ? this.#checkpoint : undefined };
+    const checkpoint = this.#round.size === 0 ? this.#checkpoint : undefined;
+    if (checkpoint) this.#checkpoint = undefined;
+    return { states, removed, checkpoint };
   }
 
   /** Whether each of the ids that are wished for has finished or was deleted. */

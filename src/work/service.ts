@@ -1,39 +1,29 @@
 import { createHash } from 'node:crypto';
-import type { MessageInitShape } from '@bufbuild/protobuf';
 import { LockMode } from '@mikro-orm/core';
 import type { EntityManager, MikroORM } from '@mikro-orm/postgresql';
 import type { Pool } from 'pg';
 import { Batcher } from '../batch.ts';
 import { ringChanges, rung, WORK } from '../controller/bell.ts';
 import { change, locked, type Which } from '../controller/change.ts';
-import { Controller, Execution, types } from '../controller/entity.ts';
+import { Controller, Execution } from '../controller/entity.ts';
 import { claimExclusively } from '../controller/exclusive.ts';
 import { refuseUnlessHolder } from '../controller/fence.ts';
-import { Outcome, operations, Status } from '../controller/lifecycle.ts';
+import { Outcome, Status } from '../controller/lifecycle.ts';
 import { toMessage } from '../controller/message.ts';
 import { illegal, kindOf, refuseWhenFinished } from '../controller/transition.ts';
 import type { Doorbell } from '../db/doorbell.ts';
 import { type Sql, sqlIn, sqlOn } from '../db/sql.ts';
-import { invalidFields, leaseLost, type StatusError } from '../errors.ts';
-import {
-  type ClaimControllersResponseSchema,
-  type ClaimFilter,
-  type ControllerFinish,
-  ControllerService,
-  type FinishResultSchema,
-  type Controller as Message,
-  type ProgressReport,
-  type ProgressResultSchema,
-} from '../gen/backup/v1/controller_pb.ts';
-import type { RefusalSchema } from '../gen/backup/v1/error_pb.ts';
+import { invalidFields, leaseLost } from '../errors.ts';
+import { ControllerService, type Controller as Message } from '../gen/backup/v1/controller_pb.ts';
 import type { Handlers } from '../grpc/bind.ts';
 import { append, type NewEntry } from '../log/append.ts';
 import { sealLog, unsealLog } from '../log/head.ts';
 import { Level } from '../log/level.ts';
-import { type Keeping, keptEntries } from '../log/message.ts';
+import type { Keeping } from '../log/message.ts';
 import { once } from '../request/once.ts';
-import { fromMillis, toMillis, toSeconds } from '../timestamps.ts';
-import type { Held, Wish } from './claim.ts';
+import { toMillis, toSeconds } from '../timestamps.ts';
+import type { Held } from './claim.ts';
+import { toClaimed, toFinishResult, toProgressResult, toReport, toSettlement, toWish } from './message.ts';
 import { Queue, type QueueOptions } from './queue.ts';
 import { type Report, type Reported, report } from './report.ts';
 import { type Settled, type Settlement, settle } from './settle.ts';
@@ -258,44 +248,3 @@ function subjectOf({ requestId }: { requestId: string }): string {
 }
 
 const NOTHING_DUE = new Error('nothing is due');
-
-function toWish(filter: ClaimFilter | undefined): Wish {
-  return {
-    operation: filter?.operation ? operations[filter.operation - 1] : undefined,
-    type: filter?.type ? types[filter.type] : undefined,
-    purposes: filter?.purposes.length ? filter.purposes : undefined,
-    format: filter?.format || undefined,
-  };
-}
-
-function toReport({ backupId, leaseToken, progress, reset }: ProgressReport): Report {
-  return { backupId, token: leaseToken, progress: progress?.toFixed(14), reset };
-}
-
-function toSettlement(finish: ControllerFinish, path: string, keeping: Keeping): Settlement {
-  const { backupId, leaseToken, outcome, reason } = finish;
-  const entries = keptEntries(finish.entries, keeping, path);
-  // Kept whatever the service is set to keep: without it nobody knows why the run failed.
-  if (outcome === Outcome.FAILED) entries.push(entry(Level.ERROR, reason));
-  const status = outcome === Outcome.FAILED ? Status.FINISHED_ERR : Status.FINISHED_OK;
-  return { backupId, token: leaseToken, status, outcome: outcome as Settlement['outcome'], entries };
-}
-
-function toClaimed(held: Held[]): MessageInitShape<typeof ClaimControllersResponseSchema> {
-  return { claimed: held.map(run => ({ controller: toMessage(run), leaseToken: run.leaseToken })) };
-}
-
-function refusal({ reason, message }: StatusError): MessageInitShape<typeof RefusalSchema> {
-  return { reason, message };
-}
-
-function toProgressResult(backupId: string, reported: Reported): MessageInitShape<typeof ProgressResultSchema> {
-  if (!reported) return { backupId, error: refusal(leaseLost(backupId)) };
-  const { leaseExpires, cancelRequested, progress } = reported;
-  return { backupId, leaseExpireTime: fromMillis(leaseExpires), cancelRequested, progress: Number(progress) };
-}
-
-function toFinishResult(backupId: string, settled: Settled): MessageInitShape<typeof FinishResultSchema> {
-  if (!settled) return { backupId, error: refusal(leaseLost(backupId)) };
-  return { backupId, status: settled.status, outcome: settled.outcome, sealedId: settled.lastId };
-}

@@ -1,24 +1,23 @@
 import { strict as assert } from 'node:assert';
 import fc from 'fast-check';
-import pg from 'pg';
 import { startBackend } from '../support/backend.ts';
+import { Books } from '../support/lifecycle/books.ts';
 import { Play } from '../support/lifecycle/play.ts';
 import { life } from '../support/lifecycle/step.ts';
 
 const seed = Number(process.env['LIFECYCLE_SEED'] ?? Date.now() % 1_000_000);
 const RUNS = Number(process.env['LIFECYCLE_RUNS'] ?? 2000);
-const AT_A_TIME = 8;
+const AT_A_TIME = 16;
 
 describe('The life of a controller', () => {
   it('is what the protocol says, whatever is called in whatever order', async function () {
-    this.timeout(120_000);
+    this.timeout(180_000);
     await using backend = await startBackend();
-    const pool = new pg.Pool({ connectionString: backend.database.url, max: 4 });
-    await using _open = { [Symbol.asyncDispose]: () => pool.end() };
+    await using books = new Books(backend);
     const met = new Map<string, number>();
     const begun = performance.now();
     const property = fc.asyncProperty(life, async steps => {
-      const play = new Play(backend, pool);
+      const play = new Play(backend, books);
       for (const step of steps) {
         const how = await play.take(step);
         met.set(how, (met.get(how) ?? 0) + 1);

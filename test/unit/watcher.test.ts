@@ -62,6 +62,15 @@ describe('A watcher', () => {
     assert.equal(take(1), undefined);
   });
 
+  it('gets the checkpoint of a round also when what was left of it has gone', () => {
+    const { put, take, watcher } = watched('a', 'b');
+    watcher.tellAll();
+    assert.equal(take(1), 'a1 - ...');
+    put('b');
+    assert.equal(take(1), '- @1');
+    assert.equal(take(1), undefined);
+  });
+
   it('gets a checkpoint after every round, however much changes meanwhile, and never one of a look that came later', () => {
     const { view, put, take, watcher } = watched('a', 'b', 'c');
     watcher.tellAll();

@@ -1,6 +1,6 @@
 import { strict as assert } from 'node:assert';
 import { randomBytes } from 'node:crypto';
-import { type Backend, startBackend } from '../../support/backend.ts';
+import { type Backend, startBackend, startReplica } from '../../support/backend.ts';
 import { eventually } from '../../support/eventually.ts';
 import { refused } from '../../support/status.ts';
 import { finish as finishRun, newBackup, newBackupId } from '../../support/writing.ts';
@@ -127,24 +127,22 @@ describe('DownloadPayload', () => {
   });
 
   it('ends with UNAVAILABLE when the replica shuts down', async () => {
-    await using backend = await startBackend();
-    const backupId = await newBackup(backend);
-    await backend.controllers.uploadPayload(parts({ backupId }, randomBytes(25 * PIECE)));
+    const { backupId } = await uploaded();
+    await using replica = await startReplica(backend.database.url);
     const closed: PromiseLike<void>[] = [];
     const meanwhile = async () => {
-      closed.push(backend.replicas[0]![Symbol.asyncDispose]());
+      closed.push(replica[Symbol.asyncDispose]());
     };
     const draining = { code: 'UNAVAILABLE', reason: 'DRAINING' } as const;
-    await refused(interrupted(backupId, meanwhile, backend.controllers), draining);
+    await refused(interrupted(backupId, meanwhile, replica.controllers), draining);
     await Promise.all(closed);
   });
 
   it('ends one that is not read in time', async () => {
-    await using backend = await startBackend({ settings: { WRITE_TIMEOUT: '300ms' } });
-    const backupId = await newBackup(backend);
-    await backend.controllers.uploadPayload(parts({ backupId }, randomBytes(25 * PIECE)));
-    const unread = () => eventually(() => assert.equal(backend.app.admission.calls, 0));
+    const { backupId } = await uploaded();
+    await using replica = await startReplica(backend.database.url, { WRITE_TIMEOUT: '300ms' });
+    const unread = () => eventually(() => assert.equal(replica.app.admission.calls, 0));
     const late = { code: 'DEADLINE_EXCEEDED', reason: 'DEADLINE_EXCEEDED' } as const;
-    await refused(interrupted(backupId, unread, backend.controllers), late);
+    await refused(interrupted(backupId, unread, replica.controllers), late);
   });
 });

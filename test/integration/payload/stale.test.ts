@@ -1,5 +1,6 @@
 import { strict as assert } from 'node:assert';
 import { randomBytes, randomUUID } from 'node:crypto';
+import pg from 'pg';
 import { startBackend, startReplica } from '../../support/backend.ts';
 import { eventually } from '../../support/eventually.ts';
 import { newBackup, newBackupId } from '../../support/writing.ts';
@@ -52,5 +53,34 @@ describe('Chunks of payloads', () => {
       ]),
     );
     assert.deepEqual(await downloaded(backend, current), bytes);
+  });
+
+  it('stay when their upload becomes the payload just when they are to be deleted', async () => {
+    await using backend = await startBackend();
+    const { database } = backend;
+    const backupId = await newBackup(backend);
+    const bytes = randomBytes(200_000);
+    await backend.controllers.uploadPayload(parts({ backupId }, bytes));
+    const [payload] = await database.query('delete from backup_payloads returning uploadid, size, md5');
+    await database.query('update backup_payload_chunks set created_at = 1');
+    const finishing = new pg.Client({ connectionString: database.url });
+    await finishing.connect();
+    try {
+      await finishing.query('begin');
+      await finishing.query('select from backup_controllers where backupid = $1 for update', [backupId]);
+      await using _sweeping = await startReplica(database.url);
+      await eventually(async () => {
+        const waiting = "select from pg_stat_activity where wait_event_type = 'Lock' and query like '%for key share%'";
+        assert.equal((await database.query(waiting)).length, 1);
+      });
+      await finishing.query('insert into backup_payloads (backupid, uploadid, size, md5) values ($1, $2, $3, $4)', [
+        backupId,
+        ...Object.values(payload!),
+      ]);
+      await finishing.query('commit');
+    } finally {
+      await finishing.end();
+    }
+    assert.deepEqual(await downloaded(backend, backupId), bytes);
   });
 });

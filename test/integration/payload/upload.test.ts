@@ -229,6 +229,20 @@ describe('UploadPayload', () => {
     await unchanged();
   });
 
+  it('keeps nothing of which a part was deleted meanwhile', async () => {
+    const { backupId, unchanged } = await withPayload();
+    const during = async function* () {
+      const [first, second, ...rest] = parts({ backupId }, randomBytes(5 * PIECE), 900_000);
+      yield first!;
+      yield second!;
+      await eventually(async () => assert.ok((await chunksOf(backupId)) > 2));
+      await backend.database.query('delete from backup_payload_chunks where backupid = $1 and n = 3', [backupId]);
+      yield* rest;
+    };
+    await refused(upload(during()), { code: 'ABORTED', reason: 'CONFLICT' });
+    await unchanged();
+  });
+
   it('changes nothing when it is cancelled, breaks, fails at the client or is past its deadline', async () => {
     const { backupId, unchanged } = await withPayload();
     const many = [start({ backupId }), chunk(randomBytes(5 * PIECE))];

@@ -7,12 +7,12 @@ import { refused } from '../../support/status.ts';
 import { Subscriber } from '../../support/subscriber.ts';
 import { append, newBackupId } from '../../support/writing.ts';
 import { put } from '../controller/requests.ts';
-import { claimed, everything, get, headOf, held, logOf, now, queued } from './work.ts';
+import { claimed, everything, get, headOf, held, logOf, now, onlyWoken, queued } from './work.ts';
 
 describe('ControllerService.CancelController', () => {
   let backend: Backend;
   before(async () => {
-    backend = await startBackend({ replicas: 2 });
+    backend = await startBackend({ replicas: 2, settings: onlyWoken });
   });
   after(() => backend[Symbol.asyncDispose]());
 

@@ -15,7 +15,7 @@ import { refused } from '../../support/status.ts';
 import { Subscriber } from '../../support/subscriber.ts';
 import { append } from '../../support/writing.ts';
 import { rowOf } from '../controller/requests.ts';
-import { assertLost, get, headOf, held, heldMany, logOf, now, queued, standstill } from './work.ts';
+import { assertLost, get, headOf, held, heldMany, logOf, now, onlyWoken, queued, standstill } from './work.ts';
 
 type Finish = MessageInitShape<typeof ControllerFinishSchema>;
 
@@ -24,7 +24,7 @@ const line = (message: string, level: LogLevel = LogLevel.INFO) => ({ level, mes
 describe('ControllerService.FinishControllers', () => {
   let backend: Backend;
   before(async () => {
-    backend = await startBackend({ replicas: 2 });
+    backend = await startBackend({ replicas: 2, settings: onlyWoken });
   });
   after(() => backend[Symbol.asyncDispose]());
 
@@ -109,6 +109,28 @@ describe('ControllerService.FinishControllers', () => {
       assert.equal((await get(backend, leases[i]!.backupId)).status, [800, 1000, 900, 800][i]);
     }
     for (const { error } of await finish(finishes)) assertLost(error);
+  });
+
+  it('of many runs at once in opposite orders, and reports of them, never wait in a circle', async () => {
+    const leases = await heldMany(backend, backend.database, 400);
+    for (let i = 0; i < 400; i += 50) {
+      const some = leases.slice(i, i + 50);
+      const orders = [some, some.toReversed()];
+      const endings = [0, 1, 0, 1].map(n =>
+        finish(
+          orders[n]!.map(lease => ({ ...lease, outcome: Outcome.SUCCEEDED })),
+          backend.replicas[n],
+          i % 100 ? randomUUID() : '',
+        ),
+      );
+      const reporting = [1, 0].map(n =>
+        backend.replicas[n]!.controllers.reportProgress({ reports: orders[n]!, requestId: randomUUID() }),
+      );
+      const results = (await Promise.all(endings)).flat();
+      await Promise.all(reporting);
+      const ended = results.filter(({ error }) => !error).map(({ backupId }) => backupId);
+      assert.deepEqual(ended.toSorted(), some.map(({ backupId }) => backupId).toSorted());
+    }
   });
 
   it('gives the first answer again for a request id, and is refused for lost leases without one', async () => {

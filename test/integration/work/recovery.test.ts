@@ -6,14 +6,14 @@ import { type Backend, type Replica, startBackend, startReplica } from '../../su
 import { createDatabase, type Database } from '../../support/database.ts';
 import { eventually } from '../../support/eventually.ts';
 import { Subscriber } from '../../support/subscriber.ts';
-import { claimed, claimedAgain, expire, get, headOf, held, heldMany, logOf } from './work.ts';
+import { claimed, claimedAgain, expire, get, headOf, held, heldMany, logOf, onlyWoken } from './work.ts';
 
 const time = '\\d{4}-\\d\\d-\\d\\dT\\d\\d:\\d\\d:\\d\\d\\.\\d{3}Z';
 
 describe('A worker that is not heard of', () => {
   let backend: Backend;
   before(async () => {
-    backend = await startBackend({ replicas: 2 });
+    backend = await startBackend({ replicas: 2, settings: onlyWoken });
   });
   after(() => backend[Symbol.asyncDispose]());
 

@@ -8,14 +8,14 @@ import { refused } from '../../support/status.ts';
 import { Subscriber } from '../../support/subscriber.ts';
 import { newBackupId } from '../../support/writing.ts';
 import { rowOf } from '../controller/requests.ts';
-import { assertLost, get, held, heldMany, type Lease, now, queued } from './work.ts';
+import { assertLost, get, held, heldMany, type Lease, now, onlyWoken, queued } from './work.ts';
 
 type Report = MessageInitShape<typeof ProgressReportSchema>;
 
 describe('ControllerService.ReportProgress', () => {
   let backend: Backend;
   before(async () => {
-    backend = await startBackend({ replicas: 2 });
+    backend = await startBackend({ replicas: 2, settings: onlyWoken });
   });
   after(() => backend[Symbol.asyncDispose]());
 

@@ -8,14 +8,14 @@ import { refused, winners } from '../../support/status.ts';
 import { Subscriber } from '../../support/subscriber.ts';
 import { newBackupId } from '../../support/writing.ts';
 import { put } from '../controller/requests.ts';
-import { claimed, claimedAgain, expire, get, headOf, held, logOf, queued } from './work.ts';
+import { claimed, claimedAgain, expire, get, headOf, held, logOf, onlyWoken, queued } from './work.ts';
 
 const ILLEGAL = { code: 'FAILED_PRECONDITION', reason: 'ILLEGAL_TRANSITION' } as const;
 
 describe('ControllerService.RetryController', () => {
   let backend: Backend;
   before(async () => {
-    backend = await startBackend({ replicas: 2 });
+    backend = await startBackend({ replicas: 2, settings: onlyWoken });
   });
   after(() => backend[Symbol.asyncDispose]());
 

@@ -13,7 +13,7 @@ import {
   Type,
 } from '../../../src/gen/backup/v1/controller_pb.ts';
 import { ErrorReason, type Refusal } from '../../../src/gen/backup/v1/error_pb.ts';
-import type { Replica } from '../../support/backend.ts';
+import { acceleratorsOff, type Replica } from '../../support/backend.ts';
 import type { Database } from '../../support/database.ts';
 import { eventually } from '../../support/eventually.ts';
 
@@ -22,6 +22,9 @@ type With = Pick<Replica, 'controllers'>;
 export type Wanted = Exclude<MessageInitShape<typeof CreateControllerRequestSchema>, Message>;
 
 export type Asked = Exclude<MessageInitShape<typeof ClaimControllersRequestSchema>, Message>;
+
+/** Whoever waits with these settings is woken or waits for longer than a test. */
+export const onlyWoken: Record<string, string> = acceleratorsOff ? {} : { TAIL_POLL: '1m', TAIL_HEARTBEAT: '1m' };
 
 /** A worker's proof. */
 export type Lease = { backupId: string; leaseToken: string };
@@ -139,12 +142,13 @@ export async function standstill(database: Database) {
   };
   return {
     query: (sql: string, values?: unknown[]) => client.query(sql, values),
-    /** Resolves when so many statements wait; the one that looks for leases that have ended does not count. */
+    /** Resolves when so many statements of calls wait; what replicas do by themselves does not count. */
     waiting: (count: number) =>
       eventually(async () => {
         const [{ waiting } = {}] = await database.query(
           `select count(*)::int as waiting from pg_stat_activity
-           where datname = current_database() and wait_event_type = 'Lock' and query not like '%leaseexpires < %'`,
+           where datname = current_database() and wait_event_type = 'Lock'
+             and query ~ 'lock table|update backup_controllers c set' and query !~ 'greatest\\(c.leaseexpires'`,
         );
         assert.equal(waiting, count);
       }),

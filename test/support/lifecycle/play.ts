@@ -1,7 +1,6 @@
 import { strict as assert } from 'node:assert';
 import { randomUUID } from 'node:crypto';
-import { status as code, type ServiceError } from '@grpc/grpc-js';
-import type pg from 'pg';
+import type { ServiceError } from '@grpc/grpc-js';
 import { type ErrorReason, reasonName } from '../../../src/errors.ts';
 import {
   type Controller,
@@ -12,11 +11,10 @@ import {
   Type,
 } from '../../../src/gen/backup/v1/controller_pb.ts';
 import { LogLevel } from '../../../src/gen/backup/v1/entry_pb.ts';
-import { sweep } from '../../../src/work/sweep.ts';
 import type { Replica } from '../backend.ts';
-import { eventually } from '../eventually.ts';
 import { detailsOf } from '../status.ts';
 import { newBackupId } from '../writing.ts';
+import type { Books, Seen } from './books.ts';
 import { type Look, Model, statusesOf, type Verdict } from './model.ts';
 import type { Step, Which } from './step.ts';
 
@@ -30,18 +28,10 @@ type Told = {
   sealedId?: bigint;
 };
 
-type Seen = {
-  controller: Controller;
-  payload: boolean;
-  sealedId: bigint | undefined;
-  lastId: bigint;
-  warnings: string[];
-};
-
 /** One run, over the wire and in the model at the same time. */
 export class Play {
   readonly #replica: Pick<Replica, 'controllers' | 'logs'>;
-  readonly #pool: pg.Pool;
+  readonly #books: Books;
   readonly #model = new Model();
   readonly #backupId = newBackupId();
   /** No other run has it, so that a claim with it gets this one or none. */
@@ -49,9 +39,9 @@ export class Play {
   readonly #tokens: string[] = [];
   #seen: Seen | undefined;
 
-  constructor(replica: Pick<Replica, 'controllers' | 'logs'>, pool: pg.Pool) {
+  constructor(replica: Pick<Replica, 'controllers' | 'logs'>, books: Books) {
     this.#replica = replica;
-    this.#pool = pool;
+    this.#books = books;
   }
 
   /** Makes the call, and fails unless it is answered, and the run looks afterwards, as the model says. Returns how it was answered. */
@@ -66,7 +56,7 @@ export class Play {
         legal,
         next.map(status => StatusSchema.value[status]!.localName),
       );
-    const seen = await this.#see();
+    const seen = await this.#books.read(this.#backupId);
     const expected = this.#model.look;
     assert.deepEqual(seen && lookOf(seen), expected);
     if (seen) compareSeal(seen, this.#seen);
@@ -79,7 +69,7 @@ export class Play {
       }
     }
     this.#seen = seen;
-    return `${step.call} ${reason}`;
+    return `${step.call} ${told === undefined && reason === 'OK' ? 'done' : reason}`;
   }
 
   #plan(step: Step): { verdict: Verdict; call: () => Promise<Told | undefined> } {
@@ -164,7 +154,7 @@ export class Play {
       case 'lose': {
         if (model.holder === undefined) return { verdict: 'OK', call: async () => undefined };
         model.lose();
-        return { verdict: 'OK', call: () => this.#lose() };
+        return { verdict: 'OK', call: () => this.#books.lose(backupId).then(() => undefined) };
       }
       case 'cancel':
         return {
@@ -209,43 +199,11 @@ export class Play {
     const finish = { backupId: this.#backupId, leaseToken, outcome, reason, entries: [LINE] };
     return succeeded((await this.#replica.controllers.finishControllers({ finishes: [finish] })).results[0]!);
   }
-
-  async #lose(): Promise<undefined> {
-    const text = 'update backup_controllers set leaseexpires = 1 where backupid = $1';
-    await this.#pool.query(text, [this.#backupId]);
-    // A round that is already under way may have begun before.
-    await eventually(async () => {
-      await sweep(this.#pool, 0);
-      const held = 'select 1 from backup_controllers where backupid = $1 and leasetoken is not null';
-      assert.equal((await this.#pool.query(held, [this.#backupId])).rowCount, 0);
-    });
-  }
-
-  async #see(): Promise<Seen | undefined> {
-    const [answer, { rows }] = await Promise.all([
-      this.#replica.controllers.getController({ backupId: this.#backupId }).catch((error: ServiceError) => {
-        if (error.code !== code.NOT_FOUND) throw error;
-        return undefined;
-      }),
-      this.#pool.query({ name: 'see', text: SEE, values: [this.#backupId] }),
-    ]);
-    const { lastid, sealedid, payload, warnings } = rows[0];
-    if (!answer) return undefined;
-    const sealedId = sealedid === null ? undefined : BigInt(sealedid);
-    return { controller: answer.controller!, payload, sealedId, lastId: BigInt(lastid ?? 0), warnings: warnings ?? [] };
-  }
 }
 
 const LATER = { seconds: 4_000_000_000n };
 
 const LINE = { level: LogLevel.WARNING, message: 'line' };
-
-const SEE = `
-  select h.lastid, h.sealedid, c.controller <> '' as payload,
-         (select array_agg(loglevel || '@' || attempt order by l.id) from backup_logs l
-          where l.backupid = wanted.backupid and loglevel <= ${LogLevel.WARNING}) as warnings
-  from (select $1::varchar) as wanted (backupid) 
-  left join backup_log_heads h using (backupid) left join backup_controllers c using (backupid)`;
 
 /** A status, or the one that has this place among the legal ones; there may be none. */
 function pick(number: number, legal: Status[]): Status {

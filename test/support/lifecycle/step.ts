@@ -54,8 +54,8 @@ const transition = fc.record({
 
 const claim = fc.constant({ call: 'claim' as const });
 
-/** What is done with a run that somebody holds, mostly. */
-const ofWorkers = often<Step>(
+/** What a worker writes while it works. */
+const work = often<Step>(
   [
     4,
     fc.record({
@@ -66,38 +66,54 @@ const ofWorkers = often<Step>(
     }),
   ],
   [3, fc.record({ call: fc.constant('append' as const), token: fc.option(token, { nil: undefined }) })],
+);
+
+/** How the work ends. */
+const ending = often<Step>(
   [3, fc.record({ call: fc.constant('finish' as const), token, outcome })],
   [1, fc.record({ call: fc.constant('finishTogether' as const), outcome })],
   [2, fc.record({ call: fc.constant('release' as const), token, later: rarely })],
-  [3, fc.record({ call: fc.constant('lose' as const) })],
+  [3, fc.constant({ call: 'lose' as const })],
 );
+
+const retry = fc.record({ call: fc.constant('retry' as const), later: rarely, stale: rarely });
 
 /** What is done with a run that nobody holds, mostly. */
 const ofOthers = often<Step>(
   [5, transition],
   [2, fc.record({ call: fc.constant('cancel' as const), stale: rarely })],
-  [3, fc.record({ call: fc.constant('retry' as const), later: rarely, stale: rarely })],
+  [3, retry],
   [2, fc.record({ call: fc.constant('update' as const), progress, stale: rarely })],
   [1, fc.record({ call: fc.constant('delete' as const), force: fc.boolean(), stale: rarely })],
   [1, creation(status)],
 );
 
-const claimed = fc
-  .tuple(claim, fc.array(often<Step>([5, ofWorkers], [1, ofOthers]), { minLength: 1, maxLength: 3 }))
-  .map(([first, rest]): Step[] => [first, ...rest]);
+/** A run from its claim to the end of that attempt, and perhaps put back into the queue before. */
+const held = fc
+  .tuple(
+    often<Step[]>([2, fc.constant([])], [1, fc.tuple(retry)]),
+    claim,
+    fc.array(often<Step>([3, work], [1, ofOthers]), { maxLength: 2 }),
+    ending,
+  )
+  .map(([before, first, rest, last]): Step[] => [...before, first, ...rest, last]);
 
-const chapter = often<Step[]>(
-  [1, claimed],
-  [1, often<Step>([4, ofOthers], [1, ofWorkers], [1, claim]).map(step => [step])],
-);
+const anything = often<Step>([6, ofOthers], [1, work], [1, ending], [1, claim]).map(step => [step]);
+
+const chapter = often<Step[]>([1, held], [1, anything]);
 
 /** The life of one run: its creation, and what comes after. */
 export const life: fc.Arbitrary<Step[]> = fc
   .tuple(
-    creation(often<number>([2, fc.constant(Status.AWAITING)], [1, fc.nat(7)])),
-    fc.array(chapter, { minLength: 1, maxLength: 5, size: 'max' }),
+    creation(often<number>([4, fc.constant(Status.AWAITING)], [1, fc.nat(7)])),
+    // Most lives are short, so that there are many.
+    often<Step[][]>([3, chapters(1, 2)], [1, chapters(3, 5)]),
   )
   .map(([first, chapters]) => [first, ...chapters.flat()]);
+
+function chapters(minLength: number, maxLength: number): fc.Arbitrary<Step[][]> {
+  return fc.array(chapter, { minLength, maxLength, size: 'max' });
+}
 
 function often<T>(...choices: [weight: number, arbitrary: fc.Arbitrary<T>][]): fc.Arbitrary<T> {
   return fc.oneof(...choices.map(([weight, arbitrary]) => ({ weight, arbitrary })));

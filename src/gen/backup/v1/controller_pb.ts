@@ -1621,30 +1621,31 @@ export const WatchControllersRequestSchema: GenMessage<WatchControllersRequest> 
  */
 export type WatchControllersResponse = Message<"backup.v1.WatchControllersResponse"> & {
   /**
-   * Forget what was told before: this stream begins with all there is, either because no token was given, or because the token is older than
-   * what the service remembers of deletions (a setting, a day unless it is changed).
+   * Forget what was told before: this stream begins with all there is, because no token was given, because the token is older than what the
+   * service remembers of deletions (a setting, a day unless it is changed), or because more has changed since than there is to tell.
    *
    * @generated from field: bool reset = 1;
    */
   reset: boolean;
 
   /**
-   * The latest state of controllers, without their payloads.
+   * The latest state of controllers, without their payloads. A lease that was only renewed is not told: `lease.expire_time` may be later by now.
    *
    * @generated from field: repeated backup.v1.Controller controllers = 2;
    */
   controllers: Controller[];
 
   /**
-   * Controllers that were deleted or no longer match. After a resumption some of them may never have been told.
+   * Controllers that were deleted or no longer match; those of `backup_ids` that were deleted before, too. After a resumption some of them may
+   * never have been told.
    *
    * @generated from field: repeated string removed_backup_ids = 3;
    */
   removedBackupIds: string[];
 
   /**
-   * Everything up to now was told: sent when the first state is complete, with every change after it, and as a heartbeat when there is none.
-   * Continues from here.
+   * Everything up to now was told: sent when the first state is complete, with every change after it (of one that takes several messages with
+   * the last), and as a heartbeat when there is none. Continues from here.
    *
    * @generated from field: string resume_token = 4;
    */
@@ -3022,7 +3023,8 @@ export const ControllerService: GenService<{
   },
   /**
    * Deletes controllers that nothing has changed for a time, the longest unchanged first, with their logs and payloads; never one that a
-   * worker holds. In bounded batches, each a transaction of its own. With `dry_run` it only says what it would do.
+   * worker holds. In bounded batches, each a transaction of its own: what was deleted stays deleted when the call runs out of time. With
+   * `dry_run` it only says what it would do.
    *
    * @generated from rpc backup.v1.ControllerService.PurgeControllers
    */
