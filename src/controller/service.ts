@@ -18,7 +18,7 @@ import type { Handlers } from '../grpc/bind.ts';
 import { sealLog } from '../log/head.ts';
 import { paging } from '../paging.ts';
 import { checkedSum, fromColumn, refuseLarge, toColumn } from '../payload/column.ts';
-import { forgetUpload } from '../payload/forget.ts';
+import { forgetUpload } from '../payload/upload.ts';
 import { once } from '../request/once.ts';
 import { toSeconds } from '../timestamps.ts';
 import type { Tokens } from '../tokens.ts';

@@ -1,6 +1,7 @@
 import { ErrorReason, preconditions, StatusError } from '../errors.ts';
 import type { Controller } from './entity.ts';
 import { describe, isFinished, nextStatuses, Outcome, type Run, Status, statusName } from './lifecycle.ts';
+import type { Shown } from './row.ts';
 
 /** Moves a run one step along its life cycle, if it still is in `from`; `now` must have been read with it. */
 export function takeStep(controller: Controller, from: Status, to: Status): void {
@@ -43,7 +44,7 @@ export function illegal(run: Run, from: Status, to: Status): StatusError {
   );
 }
 
-export function refuseWhenFinished({ backupId, status }: Controller): void {
+export function refuseWhenFinished({ backupId, status }: Shown): void {
   if (!isFinished(status)) return;
   throw new StatusError(ErrorReason.CONTROLLER_FINISHED, `controller ${backupId} has finished: ${statusName(status)}`);
 }

@@ -33,7 +33,6 @@ export const PayloadChunk = defineEntity({
     data: p.text(),
     createdAt: p.bigint().name('created_at').defaultRaw(epochNow),
   },
-  indexes: [{ name: 'backup_payload_chunks_created', properties: ['createdAt'] }],
 });
 
 export type PayloadChunk = InferEntity<typeof PayloadChunk>;

@@ -1,5 +1,4 @@
 import { etagOf, notFound } from '../controller/change.ts';
-import type { Controller } from '../controller/entity.ts';
 import { refuseUnlessHolder } from '../controller/fence.ts';
 import { fromRow, shownColumns } from '../controller/row.ts';
 import { refuseWhenFinished } from '../controller/transition.ts';
@@ -29,5 +28,5 @@ export async function refuseUpload(
   if (etag && etag !== etagOf(controller)) {
     throw new StatusError(ErrorReason.ETAG_MISMATCH, `controller ${backupId} has changed since it was read`);
   }
-  refuseWhenFinished(controller as Controller);
+  refuseWhenFinished(controller);
 }

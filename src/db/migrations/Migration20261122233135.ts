@@ -15,7 +15,6 @@ export class Migration20261122233135 extends Migration {
     this.addSql(
       `create table "backup_payload_chunks" ("backupid" varchar(32) not null, "uploadid" uuid not null, "n" int not null, "data" text not null, "created_at" bigint not null default floor(extract(epoch from now()))::bigint, primary key ("backupid", "uploadid", "n"));`,
     );
-    this.addSql(`create index "backup_payload_chunks_created" on "backup_payload_chunks" ("created_at");`);
 
     this.addSql(
       `create table "backup_removals" ("backupid" varchar(32) not null, "created_at" bigint not null default floor(extract(epoch from now()))::bigint, primary key ("backupid"));`,

@@ -8,12 +8,15 @@ import { eventually } from '../../support/eventually.ts';
 import { Subscriber } from '../../support/subscriber.ts';
 import { claimed, claimedAgain, expire, get, headOf, held, heldMany, logOf, onlyWoken } from './work.ts';
 
+// For tests that are not about how soon it is found.
+const often = { SWEEP_INTERVAL: '100ms' };
+
 const time = '\\d{4}-\\d\\d-\\d\\dT\\d\\d:\\d\\d:\\d\\d\\.\\d{3}Z';
 
 describe('A worker that is not heard of', () => {
   let backend: Backend;
   before(async () => {
-    backend = await startBackend({ replicas: 2, settings: onlyWoken });
+    backend = await startBackend({ replicas: 2, settings: { ...onlyWoken, ...often } });
   });
   after(() => backend[Symbol.asyncDispose]());
 
@@ -25,28 +28,29 @@ describe('A worker that is not heard of', () => {
     });
 
   it('loses its run within a second of the end of its lease, and the log says who it was and since when', async () => {
+    await using usual = await startBackend({ replicas: 2, settings: onlyWoken });
     const claim = { worker: 'worker 7', leaseDuration: { seconds: 1n } };
-    const lease = await held(backend, { run: { payload: Buffer.from('state') }, claim });
+    const lease = await held(usual, { run: { payload: Buffer.from('state') }, claim });
     const { backupId } = lease;
-    await using subscriber = new Subscriber(backend.replicas[1]!, { backupIds: [backupId], untilFinished: true });
-    await backend.logs.appendLogs({ ...lease, entries: [{ level: LogLevel.INFO, message: 'a' }] });
-    await backend.controllers.reportProgress({ reports: [{ ...lease, progress: 0.5 }] });
-    const { acquireTime, expireTime } = (await get(backend, backupId)).lease!;
-    const run = await ended(backupId);
+    await using subscriber = new Subscriber(usual.replicas[1]!, { backupIds: [backupId], untilFinished: true });
+    await usual.logs.appendLogs({ ...lease, entries: [{ level: LogLevel.INFO, message: 'a' }] });
+    await usual.controllers.reportProgress({ reports: [{ ...lease, progress: 0.5 }] });
+    const { acquireTime, expireTime } = (await get(usual, backupId)).lease!;
+    const run = await ended(backupId, usual);
     assert.deepEqual(
       [run.status, run.outcome, run.attempt, run.lostAttempts, run.progress],
       [Status.FINISHED_ERR, Outcome.LOST, 1, 1, 0.5],
     );
     assert.ok(run.endTime!.seconds >= expireTime!.seconds);
-    const log = await logOf(backend.database, backupId);
+    const log = await logOf(usual.database, backupId);
     const iso = ({ seconds, nanos }: { seconds: bigint; nanos: number }) =>
       new Date(Number(seconds) * 1000 + nanos / 1e6).toISOString();
     const lost = `Lost: worker 7 had held this run since ${iso(acquireTime!)} (attempt 1) and was not heard of until ${iso(expireTime!)}`;
     assert.deepEqual(log, ['1 40 a', `1 20 ${lost}`]);
-    assert.deepEqual(await headOf(backend.database, backupId), ['2', '2']);
+    assert.deepEqual(await headOf(usual.database, backupId), ['2', '2']);
     assert.equal(await subscriber.done, undefined);
     assert.deepEqual(subscriber.history.messages(), ['a', lost]);
-    const [{ late } = {}] = await backend.database.query(
+    const [{ late } = {}] = await usual.database.query(
       `select l.created_at * 1000 + created_nanos / 1000000 - leaseexpires as late
        from backup_logs l join backup_controllers using (backupid) where backupid = $1 and loglevel = 20`,
       [backupId],
@@ -140,14 +144,14 @@ describe('A worker that is not heard of', () => {
       await using database = await createDatabase();
       let backupId = '';
       {
-        await using replica = await startReplica(database.url);
+        await using replica = await startReplica(database.url, often);
         ({ backupId } = await held(replica, { claim: { leaseDuration: { seconds: 60n } } }));
       }
       await expire(database, backupId);
       await database.query("update backup_settings set value = value::bigint - 10000 where name = 'last_sweep'");
       const row = how === 'free' ? 'select' : 'select from backup_controllers for update';
       const lock = await locked(database, row);
-      await using replica = await startReplica(database.url);
+      await using replica = await startReplica(database.url, often);
       if (how !== 'free') await lock.waited();
       await lock[Symbol.asyncDispose]();
       await swept(database);
