@@ -1,3 +1,5 @@
+import { isOutage } from './errors.ts';
+
 /**
  * Joins what is asked for at the same time: while one batch is under way, whatever comes waits and goes together with the next. No timer,
  * so nothing waits that need not. A batch that fails is taken apart, so that what is wrong with one call is answered to that call only.
@@ -42,7 +44,8 @@ export class Batcher<I, O> {
       const results = await this.#run(batch.map(({ item }) => item));
       for (const [i, { resolve }] of batch.entries()) resolve(results[i]!);
     } catch (error) {
-      if (batch.length === 1) batch[0]!.reject(error);
+      // Without a database each alone would wait for it once more.
+      if (batch.length === 1 || isOutage(error)) for (const { reject } of batch) reject(error);
       else for (const one of batch) await this.#settle([one]);
     }
   }

@@ -134,7 +134,7 @@ export function controllerService({
       const updating = once(orm, method.updateController, backupId, request, async em => {
         const controller = await change(em, request, async controller => {
           const paths = new Set(updateMask!.paths);
-          if (['progress', 'payload', 'checksum'].some(path => paths.has(path))) refuseUnlessHolder(controller, '');
+          if (HOLDERS.some(path => paths.has(path))) refuseUnlessHolder(controller, '');
           for (const path of paths) changeOf(path)(controller, patch);
           if (paths.has('payload')) {
             await forgetUpload(sqlIn(em), [backupId]);
@@ -202,6 +202,9 @@ export function runsOf(orm: MikroORM) {
       );
   };
 }
+
+/** What is its worker's to say while a run is held; and nobody else would claim again one that is not delayed. */
+const HOLDERS = ['progress', 'payload', 'checksum', 'execution'];
 
 // The only names under which a client reaches a column by UpdateController.
 const changes = {

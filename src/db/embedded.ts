@@ -41,7 +41,7 @@ export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions): P
     listen_addresses: '127.0.0.1',
     port: options.settings?.['port'] ?? (await freePort()),
     unix_socket_directories: '',
-    max_connections: '100',
+    max_connections: '300',
     shared_buffers: '64MB',
     log_min_messages: 'warning',
     ...(durable ? {} : { fsync: 'off', synchronous_commit: 'off', full_page_writes: 'off' }),

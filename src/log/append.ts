@@ -57,6 +57,12 @@ export async function appendOnce(
   return firstAnswer(sql, backupId, request.id, digest);
 }
 
+/** Whether a lease is held: for a writer whose entries are none, because all were dropped. */
+export async function isHeld(sql: Sql, backupId: string, leaseToken: string): Promise<boolean> {
+  const text = 'select from backup_controllers where backupid = $1 and leasetoken = $2';
+  return (await sql({ text, values: [backupId, leaseToken] })).length > 0;
+}
+
 // $1 backup id, $2 number of entries, $3 to $6 their columns, $7 the lease token. `now()` and not the clock of the moment: some distributed
 // engines allow only that in an update, and `greatest` keeps times in order although transactions wait for each other.
 const appendSql = (held: string, attempt: string, more: string) => `

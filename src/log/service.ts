@@ -18,7 +18,7 @@ import {
 import type { Handlers } from '../grpc/bind.ts';
 import { paging } from '../paging.ts';
 import type { Tokens } from '../tokens.ts';
-import { append, appendOnce } from './append.ts';
+import { append, appendOnce, isHeld } from './append.ts';
 import type { Head } from './head.ts';
 import { type ListedRun, type ListPlace, listRuns } from './list.ts';
 import { type Keeping, keptEntries, toMessage } from './message.ts';
@@ -49,8 +49,11 @@ export function logService(needs: Needs): Handlers<typeof LogService> {
       const { backupId, requestId, leaseToken } = request;
       const entries = keptEntries(request.entries, needs.keeping, 'entries');
       const dropped = request.entries.length - entries.length;
-      if (entries.length === 0) return { dropped };
       const sql = sqlOn(pool);
+      if (entries.length === 0) {
+        if (leaseToken && !(await isHeld(sql, backupId, leaseToken))) throw leaseLost(backupId);
+        return { dropped };
+      }
       const answer = requestId
         ? await appendOnce(
             sql,

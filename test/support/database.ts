@@ -5,7 +5,9 @@ import { migrate } from '../../src/db/migrate.ts';
 import { openOrm } from '../../src/db/orm.ts';
 import { eventually } from './eventually.ts';
 
-const TEMPLATE = `backup_template_${process.pid}`;
+// Named by whoever began: files run in processes of their own.
+process.env['TEST_TEMPLATE'] ??= `backup_template_${process.pid}`;
+const TEMPLATE = process.env['TEST_TEMPLATE'];
 
 /** A database of a test's own, migrated; cloned from a template in some 30 ms. */
 export type Database = AsyncDisposable & {
@@ -24,9 +26,11 @@ export async function createDatabase(): Promise<Database> {
     async [Symbol.asyncDispose]() {
       // Whoever used the database must be gone by now: a connection that is left is a leak of the service.
       await eventually(async () => {
-        const left = await run(serverUrl(), 'select application_name, query from pg_stat_activity where datname = $1', [
-          name,
-        ]);
+        const left = await run(
+          serverUrl(),
+          "select application_name, query from pg_stat_activity where datname = $1 and backend_type = 'client backend'",
+          [name],
+        );
         assert.deepEqual(left, []);
       });
       await administer(`drop database ${name} with (force)`);

@@ -3,6 +3,7 @@
 // writing for a run that it has finished or given back.
 import { strict as assert } from 'node:assert';
 import { randomUUID } from 'node:crypto';
+import type { Socket } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 import { timestampMs } from '@bufbuild/protobuf/wkt';
 import { Client, credentials, type ServiceError, status } from '@grpc/grpc-js';
@@ -25,6 +26,9 @@ const replicas = addresses.map(address => {
 let current = dice.below(replicas.length);
 const stop = new AbortController();
 process.once('SIGTERM', () => stop.abort());
+// Whoever started it holds the other end: it does not outlive a test that is broken off.
+process.stdin.on('end', () => process.exit(1)).resume();
+(process.stdin as Socket).unref();
 
 while (!stop.signal.aborted) await work(await claim());
 for (const { channel } of replicas) channel.close();

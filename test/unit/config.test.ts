@@ -51,8 +51,8 @@ const table: Record<Name, { unset: unknown; good: Record<string, unknown>; bad: 
   REQUEST_RETENTION: { unset: 86_400_000, ...milliseconds, bad: notDurations },
   PAYLOAD_MAX_BYTES: {
     unset: 536_870_912,
-    good: { 1048576: 1_048_576, 805306365: 805_306_365 },
-    bad: [...notNumbers, '1048575', '805306366'],
+    good: { 1048576: 1_048_576, 805306362: 805_306_362 },
+    bad: [...notNumbers, '1048575', '805306363'],
   },
   LEASE_DURATION: { unset: 30_000, ...milliseconds, bad: notDurations },
   SWEEP_INTERVAL: { unset: 500, ...milliseconds, bad: notDurations },

@@ -59,6 +59,8 @@ for (const version of [V1, V1Alpha]) {
       const file = descriptors(answer);
       assert.deepEqual(file.map(({ name }) => name).toSorted(), [
         'backup/v1/controller.proto',
+        'backup/v1/entry.proto',
+        'backup/v1/error.proto',
         'backup/v1/log.proto',
         'backup/v1/window.proto',
         'buf/validate/validate.proto',
@@ -66,6 +68,7 @@ for (const version of [V1, V1Alpha]) {
         'google/protobuf/duration.proto',
         'google/protobuf/field_mask.proto',
         'google/protobuf/timestamp.proto',
+        'google/rpc/code.proto',
       ]);
       const registry = createFileRegistry(file[0]!, name => file.find(imported => imported.name === name));
       assert.deepEqual(

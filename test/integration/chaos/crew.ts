@@ -1,7 +1,7 @@
 import { strict as assert } from 'node:assert';
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Dice } from '../../support/dice.ts';
@@ -12,9 +12,10 @@ type Worker = { name: string; child: ChildProcess; exited: Promise<unknown>; sai
 /** Workers, each a process of its own, and what is done to them. */
 export class Crew implements AsyncDisposable {
   /** Where they write down what they were told. */
-  readonly folder = mkdtempSync(join(tmpdir(), 'backup-management-workers-'));
+  readonly folder: string;
   readonly killed = new Set<string>();
   stops = 0;
+  readonly #home = mkdtempSync(join(tmpdir(), 'backup-management-workers-'));
   readonly #addresses: string[];
   readonly #dice: Dice;
   readonly #working: Worker[] = [];
@@ -22,6 +23,8 @@ export class Crew implements AsyncDisposable {
   #hired = 0;
 
   constructor(addresses: string[], dice: Dice) {
+    this.folder = join(this.#home, 'records');
+    mkdirSync(this.folder);
     this.#addresses = addresses;
     this.#dice = dice;
   }
@@ -29,9 +32,9 @@ export class Crew implements AsyncDisposable {
   hire(): void {
     const name = `w${++this.#hired}`;
     const args = ['test/support/worker.ts', name, String(this.#dice.below(2 ** 32)), this.folder, ...this.#addresses];
-    // The second worker and all that follow need not compile what the first one has: 0.25 s of the processor's time instead of 0.4.
-    const env = { ...process.env, NODE_COMPILE_CACHE: `${this.folder}-compiled` };
-    const child = spawn(process.execPath, args, { cwd: repository, env, stdio: ['ignore', 'ignore', 'pipe'] });
+    // What one has compiled the next one need not: it begins with 0.24 s of the processor's time instead of 0.39.
+    const env = { ...process.env, NODE_COMPILE_CACHE: join(this.#home, 'compiled') };
+    const child = spawn(process.execPath, args, { cwd: repository, env, stdio: ['pipe', 'ignore', 'pipe'] });
     let said = '';
     child.stderr!.setEncoding('utf8').on('data', text => {
       said += text;
@@ -73,6 +76,6 @@ export class Crew implements AsyncDisposable {
       child.kill('SIGKILL');
       await exited;
     }
-    rmSync(this.folder, { recursive: true, force: true });
+    rmSync(this.#home, { recursive: true, force: true });
   }
 }

@@ -1,12 +1,12 @@
 import { strict as assert } from 'node:assert';
 import { Outcome, Status } from '../../../src/gen/backup/v1/controller_pb.ts';
 import type { Database } from '../../support/database.ts';
-import type { Record, Told } from '../../support/record.ts';
+import type { Told, WorkerRecord } from '../../support/record.ts';
 
 /** What became of all runs, in numbers. */
 export type Figures = { claims: number; finishes: number; losses: number; refusals: number; givenBack: number };
 
-type Of<W extends Told['what']> = Extract<Record, { what: W }>;
+type Of<W extends Told['what']> = Extract<WorkerRecord, { what: W }>;
 
 type Entry = { id: number; level: number; attempt: number; message: string; millis: number };
 
@@ -28,7 +28,11 @@ type Row = {
  * Fails unless every run has ended once and was never written by two workers at a time: for every run, what the workers were told must fit
  * with each other and with what the database holds.
  */
-export async function prove(database: Database, records: Record[], killed: ReadonlySet<string>): Promise<Figures> {
+export async function prove(
+  database: Database,
+  records: WorkerRecord[],
+  killed: ReadonlySet<string>,
+): Promise<Figures> {
   const byRun = Map.groupBy(records, ({ backupId }) => backupId);
   const tokens = records.filter(of('claim')).map(({ token }) => token);
   assert.equal(new Set(tokens).size, tokens.length, 'a token was given twice');
@@ -51,7 +55,7 @@ export async function prove(database: Database, records: Record[], killed: Reado
 }
 
 /** Returns how many attempts left no trace: the service has taken them back because whoever claimed was gone. */
-function proveRun(run: Row, records: Record[], killed: ReadonlySet<string>): number {
+function proveRun(run: Row, records: WorkerRecord[], killed: ReadonlySet<string>): number {
   const { entries } = run;
   assert.ok(run.status === Status.FINISHED_OK || run.status === Status.FINISHED_ERR, 'it is forgotten');
   assert.ok(!run.leased);
@@ -82,7 +86,7 @@ function proveRun(run: Row, records: Record[], killed: ReadonlySet<string>): num
   return untold;
 }
 
-function proveEnd(run: Row, records: Record[]): void {
+function proveEnd(run: Row, records: WorkerRecord[]): void {
   const { entries } = run;
   const ends = entries.filter(({ message }) => message.endsWith(' ends'));
   const losses = entries.filter(isLoss);
@@ -114,7 +118,7 @@ function proveEnd(run: Row, records: Record[]): void {
 /** Returns when it was lost; undefined when it was not. `before` is when the last one was lost that came before it. */
 function proveAttempt(
   entries: Entry[],
-  records: Record[],
+  records: WorkerRecord[],
   killed: ReadonlySet<string>,
   before: number,
 ): number | undefined {
@@ -157,7 +161,7 @@ function isLoss({ level, message }: Entry): boolean {
   return level === 20 && message.startsWith('Lost: ');
 }
 
-function of<W extends Told['what']>(what: W): (record: Record) => record is Of<W> {
+function of<W extends Told['what']>(what: W): (record: WorkerRecord) => record is Of<W> {
   return (record): record is Of<W> => record.what === what;
 }
 

@@ -6,7 +6,7 @@ import { createDatabase, type Database } from '../../support/database.ts';
 import { eventually } from '../../support/eventually.ts';
 import { contents, DAY, HOUR, left, put } from './rows.ts';
 
-const often = { RETENTION_INTERVAL: '20ms' };
+const often = { RETENTION_INTERVAL: '20ms', RETENTION: '30d', RETENTION_SETTING_UI: '2d' };
 
 describe('Retention', () => {
   let database: Database;

@@ -154,7 +154,7 @@ describe('TailLogs, how it ends', () => {
     const patient = Array.from({ length: 20 }, () => new Subscriber(backend, { backupIds: [backupId], follow: true }));
     const hasty = Array.from(
       { length: 20 },
-      () => new Subscriber(backend, { backupIds: [backupId], follow: true }, undefined, 300),
+      () => new Subscriber(backend, { backupIds: [backupId], follow: true }, undefined, 2000),
     );
     for (const subscriber of [...patient, ...hasty]) await subscriber.told('caughtUp');
     assert.equal(backend.app.admission.streams, 40);

@@ -2845,8 +2845,8 @@ export const ControllerService: GenService<{
    * Changes fields of a controller that do not belong to its life cycle. The status moves by verbs only.
    *
    * Errors: NOT_FOUND (CONTROLLER_NOT_FOUND), ABORTED (ETAG_MISMATCH), FAILED_PRECONDITION (CONTROLLER_FINISHED) when progress or
-   * payload of a finished controller is to change, FAILED_PRECONDITION (CONTROLLER_LEASED) when progress, payload or checksum of a leased one
-   * are, FAILED_PRECONDITION (EXCLUSIVE_TAKEN) when an exclusive one would get in another one's way.
+   * payload of a finished controller is to change, FAILED_PRECONDITION (CONTROLLER_LEASED) when progress, payload, checksum or execution of a
+   * leased one are, FAILED_PRECONDITION (EXCLUSIVE_TAKEN) when an exclusive one would get in another one's way.
    *
    * @generated from rpc backup.v1.ControllerService.UpdateController
    */
