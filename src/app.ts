@@ -6,6 +6,7 @@ import { controllerService, runsOf } from './controller/service.ts';
 import { courseService } from './course/service.ts';
 import { Doorbell } from './db/doorbell.ts';
 import { startEmbeddedPostgres } from './db/embedded.ts';
+import { openHotPool } from './db/hot.ts';
 import { migrate } from './db/migrate.ts';
 import { openOrm } from './db/orm.ts';
 import { Setting } from './db/setting.ts';
@@ -43,13 +44,13 @@ export type App = AsyncDisposable & {
 export async function startApp(config: Config, log: Logger): Promise<App> {
   await using opening = new AsyncDisposableStack();
   const url = config.DATABASE_URL ?? opening.use(await startEmbeddedPostgres({ dataDir: config.DATA_DIR })).url;
-  const orm = await openOrm({
+  const database = {
     url,
-    poolSize: config.DATABASE_POOL_SIZE,
     connectTimeoutMs: config.DATABASE_CONNECT_TIMEOUT,
     statementTimeoutMs: config.CALL_TIMEOUT,
-    log: message => log.debug(message),
-  });
+    log: (message: string) => log.debug(message),
+  };
+  const orm = await openOrm({ ...database, poolSize: config.DATABASE_POOL_SIZE });
   opening.defer(() => orm.close());
   for (const name of await migrate(orm, url)) log.info({ migration: name }, 'migrated');
   const pool: Pool = await orm.em.getConnection().getNativeClient();
@@ -61,6 +62,7 @@ export async function startApp(config: Config, log: Logger): Promise<App> {
       warn: message => log.warn(message),
     }),
   );
+  const hot = opening.use(openHotPool(database));
   const tokens = new Tokens((await orm.em.fork().findOneOrFail(Setting, 'token_key')).value);
   const defaultPageSize = config.DEFAULT_PAGE_SIZE;
   const keeping = { keepLevel: config.LOG_KEEP_LEVEL, maxMessageBytes: config.LOG_MAX_MESSAGE_BYTES };
@@ -98,7 +100,7 @@ export async function startApp(config: Config, log: Logger): Promise<App> {
           }),
           ...workService({
             orm,
-            pool,
+            pool: hot,
             doorbell,
             keeping,
             leaseMs: config.LEASE_DURATION,

@@ -27,11 +27,10 @@ export type Held = Shown & { leaseToken: string };
 export async function claim(sql: Sql, wish: Wish, claims: Claim[], skipLocked: boolean): Promise<Held[][]> {
   const shares = inTurn(claims);
   const rows = await sql<Row & { n: string }>({
-    name: skipLocked ? 'claim' : 'claim-waiting',
-    text: claimSql(skipLocked),
+    name: `claim-${skipLocked ? '' : 'waiting-'}${shares.length}`,
+    text: claimSql(skipLocked, shares.length),
     values: [
       ...wishValues(wish),
-      shares.length,
       shares.map(() => randomUUID()),
       shares.map(({ worker }) => worker),
       shares.map(({ leaseMs }) => leaseMs),
@@ -68,14 +67,15 @@ function wishValues({ operation, type, purposes, format }: Wish): unknown[] {
 const WISH = `($1::varchar is null or operation = $1) and ($2::varchar is null or type = $2)
   and ($3::smallint[] is null or purpose = any($3)) and ($4::varchar is null or format = $4)`;
 
-// $5 how many, $6 to $8 token, worker and lease of each share. `backup_controllers_due` has them in their order.
-const claimSql = (skipLocked: boolean) => `
+// $5 to $7 token, worker and lease of each share. `backup_controllers_due` has them in their order. The limit is written out: of one that it
+// does not know PostgreSQL believes that it is a tenth of the queue, and sorts all of it.
+const claimSql = (skipLocked: boolean, limit: number) => `
   with due as materialized (
     select backupid, ${dueTime} as due, id from backup_controllers
     where ${inQueue} and ${dueTime} <= ${epochNow} and ${WISH}
-    order by ${dueTime}, id limit $5 for update${skipLocked ? ' skip locked' : ''}
+    order by ${dueTime}, id limit ${limit} for update${skipLocked ? ' skip locked' : ''}
   ), share as (
-    select * from unnest($6::uuid[], $7::varchar[], $8::int[]) with ordinality as share (token, worker, ms, n)
+    select * from unnest($5::uuid[], $6::varchar[], $7::int[]) with ordinality as share (token, worker, ms, n)
   )
   update backup_controllers c set
     status = ${Status.EXECUTING}, attempt = c.attempt + 1, progress = 0, outcome = 0, cancelrequestedat = 0,

@@ -93,7 +93,7 @@ describe('startEmbeddedPostgres', function () {
             datcollate: 'C.UTF-8',
             listen: '127.0.0.1',
             sockets: '',
-            connections: '100',
+            connections: '300',
             auth: ['scram-sha-256'],
           },
         ],

@@ -137,6 +137,8 @@ describe('Many who claim at the same time', () => {
     await first.waiting(2);
     cancel.abort();
     await ending;
+    // The service has to know that the caller is gone before the claim goes on.
+    await eventually(() => assert.equal(backend.app.admission.calls, 0));
     await first[Symbol.asyncDispose]();
     {
       await using second = await next;
