@@ -159,7 +159,7 @@ describe('ControllerService.ReportProgress', () => {
     });
   });
 
-  it('rewrites no index: nearly every report is a HOT update', async () => {
+  it('rewrites no index: most reports are HOT updates', async () => {
     await using own = await startBackend();
     const leases = await heldMany(own, own.database, 100);
     for (let round = 1; round <= 30; round++) {
@@ -174,7 +174,8 @@ describe('ControllerService.ReportProgress', () => {
       `select n_tup_upd::int as updates, n_tup_hot_upd::int as hot from pg_stat_user_tables where relname = 'backup_controllers'`,
     );
     assert.equal(updates, 100 + 3000);
-    // Not all: the first ones find their pages full, and the new version of the row has to go to another page.
-    assert.ok(Number(hot) >= 2700, `${hot} of 3000`);
+    // With an index on what changes there would be none. Not all: the first ones find their pages full, and later ones, too, while somebody who
+    // still reads keeps old versions from being cleaned away; then the new version of a row has to go to another page.
+    assert.ok(Number(hot) >= 1500, `${hot} of 3000`);
   });
 });
