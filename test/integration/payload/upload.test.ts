@@ -183,7 +183,8 @@ describe('UploadPayload', () => {
     const cases = [
       ['status = 900', 'status = 100', { backupId }, 'FAILED_PRECONDITION', 'CONTROLLER_FINISHED'],
       [
-        `status = 800, leasetoken = '${randomUUID()}'`,
+        // Far from its end: the sweeper would take one that has expired away before the upload ends.
+        `status = 800, leasetoken = '${randomUUID()}', leaseexpires = 4102444800000`,
         'status = 100, leasetoken = null',
         { backupId },
         'FAILED_PRECONDITION',
