@@ -79,7 +79,6 @@ export const Controller = defineEntity({
     { name: 'backup_controllers_useritem', properties: ['userId', 'itemId'] },
     { name: 'backup_controllers_status', properties: ['status', 'updatedAt'] },
     { name: 'backup_controllers_created', properties: ['createdAt', 'id'] },
-    { name: 'backup_controllers_item', properties: ['operation', 'type', 'itemId', 'createdAt'] },
     {
       name: 'backup_controllers_due',
       expression: `create index backup_controllers_due on backup_controllers (${dueTime}, id) where ${inQueue}`,

@@ -1,5 +1,5 @@
 import type { Socket } from 'node:net';
-import { setTimeout as delay } from 'node:timers/promises';
+import { setTimeout as delay, setImmediate } from 'node:timers/promises';
 import pg from 'pg';
 import { Latch } from '../latch.ts';
 
@@ -76,6 +76,8 @@ export class Doorbell implements AsyncDisposable {
   async #ringOthers(): Promise<void> {
     if (this.#ringing) return;
     this.#ringing = true;
+    // Calls that were answered by one batch ring one after another.
+    await setImmediate();
     while (this.#toRing.size > 0 && this.#client) {
       const keys = [...this.#toRing];
       this.#toRing.clear();
@@ -116,6 +118,8 @@ export class Doorbell implements AsyncDisposable {
       connectionTimeoutMillis: this.#options.heartbeatMs,
       query_timeout: this.#options.heartbeatMs,
       keepAlive: true,
+      // A NOTIFY is a commit: what is only a hint need not wait for the disk.
+      options: '-c synchronous_commit=off',
     }) as ListeningClient;
     const { promise: broken, reject: hangUp } = Promise.withResolvers<never>();
     const unlessBroken = <T>(work: Promise<T>) => Promise.race([work, broken]);

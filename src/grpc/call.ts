@@ -60,6 +60,7 @@ export class Call implements CallContext {
   readonly #draining: AbortSignal;
   readonly #deadline: number;
   #limitMs = 0;
+  #told = false;
   #timer: NodeJS.Timeout | undefined;
 
   constructor(
@@ -75,6 +76,8 @@ export class Call implements CallContext {
     const given = call.metadata.get('x-request-id')[0];
     this.requestId = typeof given === 'string' && /^[\x21-\x7e]{1,128}$/.test(given) ? given : randomUUID();
     (call as EventEmitter).on('cancelled', () => {
+      // Told of every call, also of those that have been answered.
+      if (this.#told) return;
       // A client gives up by its own clock, and what it sends then arrives a moment before the deadline has passed here.
       const late = this.#deadline - Date.now() < 100;
       this.abort(
@@ -156,6 +159,7 @@ export class Call implements CallContext {
   }
 
   #tell(outcome: Pick<CallReport, 'code' | 'reason' | 'error'>): void {
+    this.#told = true;
     this.#report({
       method: methodName(this.#method),
       ...outcome,

@@ -25,7 +25,7 @@ export class Queue {
     this.#pool = pool;
     this.#doorbell = doorbell;
     this.#options = options;
-    this.#claims = new Batcher(wanted => this.#take(wanted), { lanes: 2, weight: 1000, weigh: ({ one }) => one.most });
+    this.#claims = new Batcher(wanted => this.#take(wanted), { lanes: 2, weight: 64, weigh: ({ one }) => one.most });
   }
 
   /** Due runs for a claim; none when there are none. Claims that come at the same time share a statement. */

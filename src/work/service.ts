@@ -53,7 +53,7 @@ export function workService(
 > {
   const { orm, pool, doorbell, keeping } = needs;
   const queue = new Queue(pool, doorbell, needs);
-  const limits = { lanes: 2, weight: 1000, weigh: (items: unknown[]) => items.length };
+  const limits = { lanes: 2, weight: 64, weigh: (items: unknown[]) => items.length };
   const reports = new Batcher(joined<Report, Reported>(report, sqlOn(pool)), limits);
   const settlements = new Batcher(joined<Settlement, Settled>(settle, sqlOn(pool)), limits);
 

@@ -34,9 +34,8 @@ describe('Many who claim at the same time', () => {
     const ids = await fillQueue(backend.database, 8);
     await using pause = await standstill(backend.database);
     // These two are under way and find nothing: what comes meanwhile goes together with the next.
-    const busy = [1, 2].map(() => claimed(backend, { filter: { format: 'none' } }));
-    await pause.waiting(2);
-    const claims = [100, 1, 2].map(maxControllers => claimed(backend, { maxControllers }));
+    const busy = await pause.occupied(() => claimed(backend, { filter: { format: 'none' } }));
+    const claims = [50, 1, 2].map(maxControllers => claimed(backend, { maxControllers }));
     await eventually(() => assert.equal(backend.app.admission.calls, 5));
     await pause[Symbol.asyncDispose]();
     assert.deepEqual(await Promise.all(busy), [[], []]);
@@ -74,8 +73,7 @@ describe('Many who claim at the same time', () => {
     const formats = ['fine', 'poison', 'good'];
     for (const format of formats) await fillQueue(database, 1, format);
     await using pause = await standstill(database);
-    const busy = [1, 2].map(() => claimed(backend, { filter: { format: 'none' } }));
-    await pause.waiting(2);
+    const busy = await pause.occupied(() => claimed(backend, { filter: { format: 'none' } }));
     const claims: Promise<unknown[]>[] = [];
     for (const format of formats) {
       claims.push(claimed(backend, { filter: { format } }));

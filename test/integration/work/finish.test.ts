@@ -161,9 +161,9 @@ describe('ControllerService.FinishControllers', () => {
       entries: [line('b'), line(message)],
     });
     await using pause = await standstill(backend.database);
-    const busy = [1, 2].map(() => finish([{ ...other!, leaseToken: randomUUID(), outcome: Outcome.SUCCEEDED }]));
-    await pause.waiting(2);
-    // While these two are under way the others wait, and go together.
+    const busy = await pause.occupied(() =>
+      finish([{ ...other!, leaseToken: randomUUID(), outcome: Outcome.SUCCEEDED }]),
+    );
     const calls = [finish([end(good, 'c')]), finish([end(other, 'c'), end(bad, 'poison')])];
     const refusal = refused(calls[1]!, { code: 'INTERNAL', reason: 'INTERNAL' });
     await eventually(() => assert.equal(backend.app.admission.calls, 4));
@@ -206,8 +206,7 @@ describe('ControllerService.FinishControllers', () => {
     const lease = await held(backend, { run: { maxAttempts: 2 } });
     await using pause = await standstill(backend.database);
     const stranger = { ...lease, leaseToken: randomUUID(), outcome: Outcome.FAILED, reason: 'not mine' };
-    const busy = [1, 2].map(() => finish([stranger]));
-    await pause.waiting(2);
+    const busy = await pause.occupied(() => finish([stranger]));
     const calls: ReturnType<typeof finish>[] = [];
     for (const one of [stranger, { ...lease, outcome: Outcome.SUCCEEDED, entries: [line('mine')] }]) {
       calls.push(finish([one]));

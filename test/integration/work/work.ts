@@ -140,18 +140,27 @@ export async function standstill(database: Database) {
     await client.query('commit');
     await client.end();
   };
+  const waiting = (count: number) =>
+    eventually(async () => {
+      const [{ waiting } = {}] = await database.query(
+        `select count(*)::int as waiting from pg_stat_activity
+         where datname = current_database() and wait_event_type = 'Lock'
+           and query ~ 'lock table|update backup_controllers c set' and query !~ 'greatest\\(c.leaseexpires'`,
+      );
+      assert.equal(waiting, count);
+    });
   return {
     query: (sql: string, values?: unknown[]) => client.query(sql, values),
     /** Resolves when so many statements of calls wait; what replicas do by themselves does not count. */
-    waiting: (count: number) =>
-      eventually(async () => {
-        const [{ waiting } = {}] = await database.query(
-          `select count(*)::int as waiting from pg_stat_activity
-           where datname = current_database() and wait_event_type = 'Lock'
-             and query ~ 'lock table|update backup_controllers c set' and query !~ 'greatest\\(c.leaseexpires'`,
-        );
-        assert.equal(waiting, count);
-      }),
+    waiting,
+    /** Calls, each waiting with a batch of its own: whatever comes then goes together in the next one. */
+    occupied: async <T>(call: () => Promise<T>): Promise<Promise<T>[]> => {
+      const first = call();
+      await waiting(1);
+      const second = call();
+      await waiting(2);
+      return [first, second];
+    },
     [Symbol.asyncDispose]: () => (ending ??= end()),
   };
 }
