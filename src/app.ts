@@ -1,8 +1,11 @@
 import type { Pool } from 'pg';
 import type { Logger } from 'pino';
+import { automationService } from './automation/service.ts';
 import type { Config } from './config.ts';
 import { ringChange } from './controller/bell.ts';
 import { controllerService, runsOf } from './controller/service.ts';
+import { forgetRuns } from './course/forget.ts';
+import type { Schedule } from './course/schedule.ts';
 import { courseService } from './course/service.ts';
 import { Doorbell } from './db/doorbell.ts';
 import { startEmbeddedPostgres } from './db/embedded.ts';
@@ -10,7 +13,7 @@ import { openHotPool } from './db/hot.ts';
 import { migrate } from './db/migrate.ts';
 import { openOrm } from './db/orm.ts';
 import { Setting } from './db/setting.ts';
-import { sqlOn } from './db/sql.ts';
+import { sqlOn, transaction } from './db/sql.ts';
 import { ControllerService } from './gen/backup/v1/controller_pb.ts';
 import { CourseService } from './gen/backup/v1/course_pb.ts';
 import { LogService } from './gen/backup/v1/log_pb.ts';
@@ -30,6 +33,7 @@ import { Tokens } from './tokens.ts';
 import { Hub } from './watch/hub.ts';
 import { encodeController, watchService } from './watch/service.ts';
 import { workService } from './work/service.ts';
+import { givenBack, settleWithCourses } from './work/settle.ts';
 import { sweep } from './work/sweep.ts';
 
 export type App = AsyncDisposable & {
@@ -66,6 +70,8 @@ export async function startApp(config: Config, log: Logger): Promise<App> {
   const tokens = new Tokens((await orm.em.fork().findOneOrFail(Setting, 'token_key')).value);
   const defaultPageSize = config.DEFAULT_PAGE_SIZE;
   const keeping = { keepLevel: config.LOG_KEEP_LEVEL, maxMessageBytes: config.LOG_MAX_MESSAGE_BYTES };
+  const skipLocked = config.SKIP_LOCKED === 'on';
+  const fallback = config.COURSE_SCHEDULE;
   const hub = opening.use(
     new Hub({
       sql: sqlOn(pool),
@@ -105,12 +111,25 @@ export async function startApp(config: Config, log: Logger): Promise<App> {
             keeping,
             leaseMs: config.LEASE_DURATION,
             pollMs: config.TAIL_POLL,
-            skipLocked: config.SKIP_LOCKED === 'on',
+            skipLocked,
+            fallback,
           }),
           ...summaryService(orm),
           ...retentionService({ orm, pool, doorbell }),
         }),
-        served(CourseService, courseService({ orm, tokens, defaultPageSize })),
+        served(CourseService, {
+          ...courseService({ orm, tokens, defaultPageSize, fallback }),
+          ...automationService({
+            orm,
+            doorbell,
+            leaseMs: config.LEASE_DURATION,
+            skipLocked,
+            fallback,
+            giveBack: async held => {
+              await transaction(pool, sql => settleWithCourses(sql, held.map(givenBack), fallback));
+            },
+          }),
+        }),
         served(
           LogService,
           logService({
@@ -149,9 +168,10 @@ export async function startApp(config: Config, log: Logger): Promise<App> {
     ),
   );
   opening.use(watchDatabase(pool, server.health, config.HEALTH_INTERVAL));
-  opening.use(sweepLeases(pool, doorbell, config.SWEEP_INTERVAL, log));
+  opening.use(sweepLeases({ pool, doorbell, log }, config.SWEEP_INTERVAL, fallback));
   opening.use(expireRequests(pool, config.REQUEST_RETENTION, log));
   opening.use(sweepChunks(pool, log));
+  opening.use(expireCourseRuns(pool, config.COURSE_RUN_RETENTION, log));
   const retention = {
     unchanged: config.RETENTION,
     settingUi: config.RETENTION_SETTING_UI,
@@ -182,12 +202,20 @@ function watchDatabase(pool: Pool, health: ServingState, intervalMs: number): As
 }
 
 /** Looks for workers that are gone. A database that is away is not worth a word: it has the leases, and they wait for it. */
-function sweepLeases(pool: Pool, doorbell: Doorbell, intervalMs: number, log: Logger): AsyncDisposable {
+function sweepLeases(
+  { pool, doorbell, log }: { pool: Pool; doorbell: Doorbell; log: Logger },
+  intervalMs: number,
+  fallback: Schedule | undefined,
+): AsyncDisposable {
   // Twice as often as anybody has to, so that a round which came just too early costs half an interval only.
   return periodic(intervalMs / 2, async () => {
-    for (const { run, status } of await sweep(pool, intervalMs).catch(() => [])) {
+    const swept = await sweep(pool, intervalMs, fallback).catch(() => undefined);
+    for (const { run, status } of swept?.lost ?? []) {
       log.warn({ backupId: run.backupId, worker: run.leaseWorker, attempt: run.attempt, status }, 'lease lost');
       ringChange(doorbell, { ...run, status });
+    }
+    for (const course of swept?.repaired ?? []) {
+      log.warn({ ...course, courseId: String(course.courseId) }, 'course was said to be running and was not');
     }
   });
 }
@@ -197,6 +225,15 @@ function expireRequests(pool: Pool, retentionMs: number, log: Logger): AsyncDisp
   return periodic(60_000, async signal => {
     const forgotten = await forgetAnswers(pool, retentionMs, signal).catch(() => 0);
     if (forgotten > 0) log.debug({ forgotten }, 'forgot old requests');
+  });
+}
+
+/** Deletes old records of what became of courses' starts. */
+function expireCourseRuns(pool: Pool, olderThan: number | undefined, log: Logger): AsyncDisposable {
+  return periodic(60_000, async signal => {
+    if (olderThan === undefined) return;
+    const forgotten = await forgetRuns(pool, olderThan, signal).catch(() => 0);
+    if (forgotten > 0) log.debug({ forgotten }, 'deleted old records of course runs');
   });
 }
 

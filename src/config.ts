@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { parseSchedule } from './course/schedule.ts';
 
 const duration = z
   .string()
@@ -94,6 +95,21 @@ export const settings = z.object({
     .default('off')
     .describe("Only say in the service's own log what would be deleted"),
   RETENTION_INTERVAL: duration.prefault('1h').describe('How often to look for what is too old'),
+  COURSE_SCHEDULE: z
+    .string()
+    .transform((text, context) => {
+      try {
+        return parseSchedule(text);
+      } catch (error) {
+        context.addIssue((error as Error).message);
+        return z.NEVER;
+      }
+    })
+    .optional()
+    .describe(
+      'When courses without a schedule of their own are backed up: "1111111 02:30 Europe/Berlin" (days, Sunday first) or "cron 30 2 * * * Europe/Berlin"; without it never',
+    ),
+  COURSE_RUN_RETENTION: age.prefault('400d').describe('How long the records of course runs are kept; off keeps them'),
   TAIL_HEARTBEAT: duration.prefault('10s').describe('How often a silent tail or watch tells where it is'),
   TAIL_POLL: duration
     .prefault('5s')

@@ -2,7 +2,7 @@ import { fileURLToPath } from 'node:url';
 import { Migrator } from '@mikro-orm/migrations';
 import { defineConfig, MikroORM } from '@mikro-orm/postgresql';
 import { Controller, Exclusive, Removal } from '../controller/entity.ts';
-import { Course } from '../course/entity.ts';
+import { Course, CourseRun } from '../course/entity.ts';
 import { LogEntry, LogHead, LogRequest } from '../log/entity.ts';
 import { Payload, PayloadChunk } from '../payload/entity.ts';
 import { AnsweredRequest } from '../request/entity.ts';
@@ -31,6 +31,7 @@ export function openOrm(options: DatabaseOptions): Promise<MikroORM> {
         Payload,
         PayloadChunk,
         Course,
+        CourseRun,
         LogEntry,
         LogHead,
         LogRequest,

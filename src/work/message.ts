@@ -2,6 +2,7 @@ import type { MessageInitShape } from '@bufbuild/protobuf';
 import { types } from '../controller/entity.ts';
 import { Outcome, operations, Status } from '../controller/lifecycle.ts';
 import { toMessage } from '../controller/message.ts';
+import { toGiven } from '../course/message.ts';
 import { leaseLost, type StatusError } from '../errors.ts';
 import type {
   ClaimControllersResponseSchema,
@@ -32,13 +33,15 @@ export function toReport({ backupId, leaseToken, progress, reset }: ProgressRepo
   return { backupId, token: leaseToken, progress: progress?.toFixed(14), reset };
 }
 
+/** `path` is where the finish stands in the request. */
 export function toSettlement(finish: ControllerFinish, path: string, keeping: Keeping): Settlement {
   const { backupId, leaseToken, outcome, reason } = finish;
-  const entries = keptEntries(finish.entries, keeping, path);
+  const entries = keptEntries(finish.entries, keeping, `${path}.entries`);
   // Kept whatever the service is set to keep: without it nobody knows why the run failed.
   if (outcome === Outcome.FAILED) entries.push({ level: Level.ERROR, message: reason, at: undefined });
   const status = outcome === Outcome.FAILED ? Status.FINISHED_ERR : Status.FINISHED_OK;
-  return { backupId, token: leaseToken, status, outcome: outcome as Settlement['outcome'], entries };
+  const given = toGiven(finish.nextStart, `${path}.next_start`);
+  return { backupId, token: leaseToken, status, outcome: outcome as Settlement['outcome'], entries, given };
 }
 
 export function toClaimed(held: Held[]): MessageInitShape<typeof ClaimControllersResponseSchema> {

@@ -2,6 +2,8 @@ import { createHash } from 'node:crypto';
 import { LockMode } from '@mikro-orm/core';
 import type { EntityManager, MikroORM } from '@mikro-orm/postgresql';
 import type { Pool } from 'pg';
+import { follow } from '../automation/follow.ts';
+import { isCourseToken } from '../automation/token.ts';
 import { Batcher } from '../batch.ts';
 import { ringChanges, rung, WORK } from '../controller/bell.ts';
 import { change, locked, type Which } from '../controller/change.ts';
@@ -11,8 +13,9 @@ import { refuseUnlessHolder } from '../controller/fence.ts';
 import { Outcome, Status } from '../controller/lifecycle.ts';
 import { toMessage } from '../controller/message.ts';
 import { illegal, kindOf, refuseWhenFinished } from '../controller/transition.ts';
+import type { Schedule } from '../course/schedule.ts';
 import type { Doorbell } from '../db/doorbell.ts';
-import { type Sql, sqlIn, sqlOn } from '../db/sql.ts';
+import { type Sql, sqlIn, sqlOn, transaction } from '../db/sql.ts';
 import { invalidFields, leaseLost } from '../errors.ts';
 import { ControllerService, type Controller as Message } from '../gen/backup/v1/controller_pb.ts';
 import type { Handlers } from '../grpc/bind.ts';
@@ -26,7 +29,7 @@ import type { Held } from './claim.ts';
 import { toClaimed, toFinishResult, toProgressResult, toReport, toSettlement, toWish } from './message.ts';
 import { Queue, type QueueOptions } from './queue.ts';
 import { type Report, type Reported, report } from './report.ts';
-import { type Settled, type Settlement, settle } from './settle.ts';
+import { givenBack, type Settled, type Settlement, settle, settleWithCourses } from './settle.ts';
 
 type Needs = QueueOptions & {
   orm: MikroORM;
@@ -35,6 +38,8 @@ type Needs = QueueOptions & {
   keeping: Keeping;
   /** For how long a claim holds that does not say. */
   leaseMs: number;
+  /** Of courses that have no schedule of their own. */
+  fallback: Schedule | undefined;
 };
 
 const { method } = ControllerService;
@@ -51,7 +56,7 @@ export function workService(
   | 'cancelController'
   | 'retryController'
 > {
-  const { orm, pool, doorbell, keeping } = needs;
+  const { orm, pool, doorbell, keeping, fallback } = needs;
   const queue = new Queue(pool, doorbell, needs);
   const limits = { lanes: 2, weight: 64, weigh: (items: unknown[]) => items.length };
   const reports = new Batcher(joined<Report, Reported>(report, sqlOn(pool)), limits);
@@ -117,15 +122,15 @@ export function workService(
 
     async finishControllers(request) {
       refuseTwice(request.finishes, 'finishes');
-      const wanted = request.finishes.map((finish, i) => toSettlement(finish, `finishes[${i}].entries`, keeping));
+      const wanted = request.finishes.map((finish, i) => toSettlement(finish, `finishes[${i}]`, keeping));
       const toAnswer = (settled: Settled[]) => ({
         results: request.finishes.map(({ backupId }, i) => toFinishResult(backupId, settled[i])),
       });
       const answer = request.requestId
         ? await once(orm, method.finishControllers, subjectOf(request), request, async em =>
-            toAnswer(await settle(sqlIn(em), wanted)),
+            toAnswer(await settleWithCourses(sqlIn(em), wanted, fallback)),
           )
-        : toAnswer(await settlements.submit(wanted));
+        : toAnswer(await settleAll(wanted));
       ringChanges(
         doorbell,
         answer.results!.filter(({ error }) => !error).map(({ backupId }) => backupId!),
@@ -148,7 +153,7 @@ export function workService(
                 entries: [],
                 executionTime: toSeconds(request.executionTime),
               };
-        await settle(sqlIn(em), [{ backupId, token: leaseToken, ...ending }]);
+        await settleWithCourses(sqlIn(em), [{ backupId, token: leaseToken, ...ending }], fallback);
         return { controller: toMessage(await em.findOneOrFail(Controller, backupId, { refresh: true })) };
       });
       return rung(doorbell, releasing);
@@ -168,6 +173,7 @@ export function workService(
           Object.assign(run, { status: Status.FINISHED_ERR, outcome: Outcome.CANCELLED, endedAt: run.now });
           await log(em, run, Level.WARNING, 'Cancelled', request.reason);
           await sealLog(em, run.backupId);
+          await follow(sqlIn(em), [run], fallback);
         });
       });
       return rung(doorbell, cancelling);
@@ -178,10 +184,13 @@ export function workService(
         changed(em, request, async run => {
           if (run.status !== Status.FINISHED_ERR) throw illegal(kindOf(run), run.status, Status.AWAITING);
           if (run.exclusive) await claimExclusively(em, run);
+          const executionTime = toSeconds(request.executionTime);
+          const ofCourse = await follow(sqlIn(em), [{ ...run, status: Status.AWAITING, executionTime }], fallback);
           Object.assign(run, {
             status: Status.AWAITING,
-            execution: Execution.DELAYED,
-            executionTime: toSeconds(request.executionTime),
+            // What a course has is claimed with it.
+            execution: ofCourse ? Execution.IMMEDIATE : Execution.DELAYED,
+            executionTime,
             progress: '0',
             outcome: 0,
             lostAttempts: 0,
@@ -196,11 +205,16 @@ export function workService(
     },
   };
 
+  /** Course runs in a transaction with their courses; all others share statements. */
+  async function settleAll(wanted: Settlement[]): Promise<Settled[]> {
+    if (!wanted.some(({ token }) => isCourseToken(token))) return settlements.submit(wanted);
+    return transaction(pool, sql => settleWithCourses(sql, wanted, fallback));
+  }
+
   /** Undoes a claim whose caller has gone, so that nobody has to wait for its lease to end. */
   async function giveBack(held: Held[]): Promise<void> {
     if (held.length === 0) return;
-    const back = { status: Status.AWAITING, outcome: 0 as const, entries: [] };
-    await settlements.submit(held.map(({ backupId, leaseToken }) => ({ backupId, token: leaseToken, ...back })));
+    await settlements.submit(held.map(givenBack));
     doorbell.ring(WORK);
   }
 }

@@ -1,4 +1,8 @@
+import { follow } from '../automation/follow.ts';
 import { Outcome, Status } from '../controller/lifecycle.ts';
+import type { Shown } from '../controller/row.ts';
+import type { Given } from '../course/lifecycle.ts';
+import type { Schedule } from '../course/schedule.ts';
 import { epochMicros, epochNow } from '../db/clock.ts';
 import type { Sql } from '../db/sql.ts';
 import type { NewEntry } from '../log/append.ts';
@@ -17,6 +21,8 @@ export type Settlement = {
   executionTime?: bigint;
   /** The last entries of the attempt. */
   entries: NewEntry[];
+  /** Of a course run: the next start that the worker gave. */
+  given?: Given;
 };
 
 /** What became of it: undefined when the lease is lost. */
@@ -62,6 +68,29 @@ export async function settle(sql: Sql, settlements: Settlement[]): Promise<Settl
     }),
   );
   return settlements.map(one => settled.get(one));
+}
+
+/** The same in a transaction of the caller's, for runs that may be those of courses: they move with them. */
+export async function settleWithCourses(
+  sql: Sql,
+  settlements: Settlement[],
+  fallback: Schedule | undefined,
+): Promise<Settled[]> {
+  const settled = await settle(sql, settlements);
+  await follow(
+    sql,
+    settlements.flatMap(({ backupId, executionTime, given }, i) => {
+      const { status, outcome } = settled[i] ?? {};
+      return status === undefined ? [] : [{ backupId, status, outcome: outcome!, executionTime, given }];
+    }),
+    fallback,
+  );
+  return settled;
+}
+
+/** A lease that is given back at once, none of its attempts used up. */
+export function givenBack({ backupId, leaseToken }: Shown): Settlement {
+  return { backupId, token: leaseToken!, status: AWAITING, outcome: 0, entries: [] };
 }
 
 // With the token: whoever says it of a lease that is lost must not stand before the one who holds the run now.

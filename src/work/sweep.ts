@@ -1,34 +1,43 @@
 import type { Pool } from 'pg';
+import { type Repaired, repair } from '../automation/repair.ts';
 import { Outcome, Status } from '../controller/lifecycle.ts';
 import { fromRow, type Shown, shownColumns } from '../controller/row.ts';
+import type { Schedule } from '../course/schedule.ts';
 import { epochMillis } from '../db/clock.ts';
 import { type Row, type Sql, transaction } from '../db/sql.ts';
 import { Level } from '../log/level.ts';
-import { type Settlement, settle } from './settle.ts';
+import { type Settlement, settleWithCourses } from './settle.ts';
 
 /** A run whose worker was lost, and where it went. */
 export type Lost = { run: Shown; status: Status };
 
+/** What was put right. */
+export type Swept = { lost: Lost[]; repaired: Repaired[] };
+
 /**
  * Takes runs from workers that were not heard of until their leases ended: back to the queue while attempts are left, else to their end; the
- * log says who held them and since when. Every replica does this all the time; who finds that another one has looked within `intervalMs`, or
+ * log says who held them and since when; and courses that say they are running while nobody runs them. Every replica does this all the time; who finds that another one has looked within `intervalMs`, or
  * is looking, does nothing. So there is no leader to lose, and more replicas do not mean more work.
  *
  * After a time in which nobody looked (the service or the database was away, and no worker could be heard of either) leases first get their
  * whole duration again.
  */
-export function sweep(pool: Pool, intervalMs: number): Promise<Lost[]> {
+export function sweep(pool: Pool, intervalMs: number, fallback?: Schedule): Promise<Swept> {
   return transaction(pool, async sql => {
     const awayMs = await takeTurn(sql, intervalMs);
-    if (awayMs === undefined) return [];
+    if (awayMs === undefined) return { lost: [], repaired: [] };
     if (awayMs > Math.max(5000, 10 * intervalMs)) await grantAgain(sql);
     const runs = await expired(sql);
     const lost = runs.map(run => ({ run, settlement: lossOf(run) }));
-    await settle(
+    await settleWithCourses(
       sql,
       lost.map(({ settlement }) => settlement),
+      fallback,
     );
-    return lost.map(({ run, settlement }) => ({ run, status: settlement.status }));
+    return {
+      lost: lost.map(({ run, settlement }) => ({ run, status: settlement.status })),
+      repaired: await repair(sql, fallback),
+    };
   });
 }
 

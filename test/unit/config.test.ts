@@ -57,6 +57,23 @@ const table: Record<Name, { unset: unknown; good: Record<string, unknown>; bad: 
   LEASE_DURATION: { unset: 30_000, ...milliseconds, bad: notDurations },
   SWEEP_INTERVAL: { unset: 500, ...milliseconds, bad: notDurations },
   SKIP_LOCKED: { unset: 'on', good: { on: 'on', off: 'off' }, bad: ['', 'ON', 'true', '1'] },
+  COURSE_SCHEDULE: {
+    unset: undefined,
+    good: {
+      '0111110 02:30 Europe/Berlin': { timeZone: 'Europe/Berlin', weekdays: '0111110', hour: 2, minute: 30 },
+      'cron 30 2 * * 1-5 UTC': { timeZone: 'UTC', cron: '30 2 * * 1-5' },
+    },
+    bad: [
+      '',
+      '02:30',
+      '0111110 02:30',
+      '0111110 24:00 UTC',
+      '011111 02:30 UTC',
+      '0111110 02:30 Mars/Base',
+      'cron 60 2 * * * UTC',
+    ],
+  },
+  COURSE_RUN_RETENTION: { unset: 34_560_000, ...ages },
   RETENTION: { unset: 2_592_000, ...ages },
   RETENTION_SETTING_UI: { unset: 172_800, ...ages },
   RETENTION_DRY_RUN: { unset: 'off', good: { on: 'on', off: 'off' }, bad: ['', 'ON', 'true', '1'] },

@@ -4,6 +4,14 @@
 
 import type { GenEnum, GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import { enumDesc, fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
+import type { Controller, Outcome } from "./controller_pb.ts";
+import { file_backup_v1_controller } from "./controller_pb.ts";
+import type { LogLevel } from "./entry_pb.ts";
+import { file_backup_v1_entry } from "./entry_pb.ts";
+import type { NextStart, Schedule } from "./schedule_pb.ts";
+import { file_backup_v1_schedule } from "./schedule_pb.ts";
+import type { TimeWindow } from "./window_pb.ts";
+import { file_backup_v1_window } from "./window_pb.ts";
 import { file_buf_validate_validate } from "@bufbuild/protovalidate/gen/buf/validate/validate_pb.js";
 import type { Duration, Timestamp } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_duration, file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
@@ -13,7 +21,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file backup/v1/course.proto.
  */
 export const file_backup_v1_course: GenFile = /*@__PURE__*/
-  fileDesc("ChZiYWNrdXAvdjEvY291cnNlLnByb3RvEgliYWNrdXAudjEigAIKBkNvdXJzZRIKCgJpZBgBIAEoAxIRCgljb3Vyc2VfaWQYAiABKAMSMwoPbGFzdF9zdGFydF90aW1lGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIxCg1sYXN0X2VuZF90aW1lGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIsCgtsYXN0X3N0YXR1cxgFIAEoDjIXLmJhY2t1cC52MS5Db3Vyc2VTdGF0dXMSMwoPbmV4dF9zdGFydF90aW1lGAYgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIMCgRldGFnGAcgASgJIi4KEEdldENvdXJzZVJlcXVlc3QSGgoJY291cnNlX2lkGAEgASgDQge6SAQiAigBIjYKEUdldENvdXJzZVJlc3BvbnNlEiEKBmNvdXJzZRgBIAEoCzIRLmJhY2t1cC52MS5Db3Vyc2Ui4AEKDENvdXJzZUZpbHRlchI8CghzdGF0dXNlcxgBIAMoDjIXLmJhY2t1cC52MS5Db3Vyc2VTdGF0dXNCEbpIDpIBCxAHIgeCAQQQASAAEgsKA2R1ZRgCIAEoCBI/CgpvdmVyZHVlX2J5GAMgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uQhC6SA2qAQoiBgiAhrCWATIAEhEKCW5ldmVyX3J1bhgEIAEoCBIxCg1mYWlsaW5nX3NpbmNlGAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCKrAQoSTGlzdENvdXJzZXNSZXF1ZXN0EicKBmZpbHRlchgBIAEoCzIXLmJhY2t1cC52MS5Db3Vyc2VGaWx0ZXISLwoFb3JkZXIYAiABKA4yFi5iYWNrdXAudjEuQ291cnNlT3JkZXJCCLpIBYIBAhABEh0KCXBhZ2Vfc2l6ZRgDIAEoBUIKukgHGgUY6AcoABIcCgpwYWdlX3Rva2VuGAQgASgJQgi6SAVyAyiAICJSChNMaXN0Q291cnNlc1Jlc3BvbnNlEiIKB2NvdXJzZXMYASADKAsyES5iYWNrdXAudjEuQ291cnNlEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSKRAQoMQ291cnNlVXBzZXJ0EhoKCWNvdXJzZV9pZBgBIAEoA0IHukgEIgIoARJOCg9uZXh0X3N0YXJ0X3RpbWUYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wQhm6SBayARMiDQj/gtH/rwcQ/5Pr3AMyAggBEhUKBGV0YWcYAyABKAlCB7pIBHICKEAibgoUVXBzZXJ0Q291cnNlc1JlcXVlc3QSNQoHY291cnNlcxgBIAMoCzIXLmJhY2t1cC52MS5Db3Vyc2VVcHNlcnRCC7pICJIBBQgBEOgHEh8KCnJlcXVlc3RfaWQYAiABKAlCC7pICNgBAXIDsAEBIkwKFVVwc2VydENvdXJzZXNSZXNwb25zZRIiCgdjb3Vyc2VzGAEgAygLMhEuYmFja3VwLnYxLkNvdXJzZRIPCgdjcmVhdGVkGAIgASgFImkKE0RlbGV0ZUNvdXJzZVJlcXVlc3QSGgoJY291cnNlX2lkGAEgASgDQge6SAQiAigBEhUKBGV0YWcYAiABKAlCB7pIBHICKEASHwoKcmVxdWVzdF9pZBgDIAEoCUILukgI2AEBcgOwAQEiFgoURGVsZXRlQ291cnNlUmVzcG9uc2Uq6QEKDENvdXJzZVN0YXR1cxIdChlDT1VSU0VfU1RBVFVTX1VOU1BFQ0lGSUVEEAASFAoQQ09VUlNFX1NUQVRVU19PSxABEhwKGENPVVJTRV9TVEFUVVNfVU5GSU5JU0hFRBACEhkKFUNPVVJTRV9TVEFUVVNfU0tJUFBFRBADEhkKFUNPVVJTRV9TVEFUVVNfV0FSTklORxAEEh0KGUNPVVJTRV9TVEFUVVNfTk9UX1lFVF9SVU4QBRIYChRDT1VSU0VfU1RBVFVTX1FVRVVFRBAGEhcKE0NPVVJTRV9TVEFUVVNfRVJST1IQByqUAQoLQ291cnNlT3JkZXISHAoYQ09VUlNFX09SREVSX1VOU1BFQ0lGSUVEEAASIQodQ09VUlNFX09SREVSX05FWFRfU1RBUlRfRklSU1QQARIiCh5DT1VSU0VfT1JERVJfTEFTVF9TVEFSVF9MQVRFU1QQAhIgChxDT1VSU0VfT1JERVJfTEFTVF9FTkRfTEFURVNUEAMyygIKDUNvdXJzZVNlcnZpY2USRgoJR2V0Q291cnNlEhsuYmFja3VwLnYxLkdldENvdXJzZVJlcXVlc3QaHC5iYWNrdXAudjEuR2V0Q291cnNlUmVzcG9uc2USTAoLTGlzdENvdXJzZXMSHS5iYWNrdXAudjEuTGlzdENvdXJzZXNSZXF1ZXN0Gh4uYmFja3VwLnYxLkxpc3RDb3Vyc2VzUmVzcG9uc2USUgoNVXBzZXJ0Q291cnNlcxIfLmJhY2t1cC52MS5VcHNlcnRDb3Vyc2VzUmVxdWVzdBogLmJhY2t1cC52MS5VcHNlcnRDb3Vyc2VzUmVzcG9uc2USTwoMRGVsZXRlQ291cnNlEh4uYmFja3VwLnYxLkRlbGV0ZUNvdXJzZVJlcXVlc3QaHy5iYWNrdXAudjEuRGVsZXRlQ291cnNlUmVzcG9uc2ViBnByb3RvMw", [file_buf_validate_validate, file_google_protobuf_duration, file_google_protobuf_timestamp]);
+  fileDesc("ChZiYWNrdXAvdjEvY291cnNlLnByb3RvEgliYWNrdXAudjEi4wIKBkNvdXJzZRIKCgJpZBgBIAEoAxIRCgljb3Vyc2VfaWQYAiABKAMSMwoPbGFzdF9zdGFydF90aW1lGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIxCg1sYXN0X2VuZF90aW1lGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIsCgtsYXN0X3N0YXR1cxgFIAEoDjIXLmJhY2t1cC52MS5Db3Vyc2VTdGF0dXMSMwoPbmV4dF9zdGFydF90aW1lGAYgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIMCgRldGFnGAcgASgJEiUKCHNjaGVkdWxlGAggASgLMhMuYmFja3VwLnYxLlNjaGVkdWxlEhEKCWJhY2t1cF9pZBgJIAEoCRInCgZyZXBvcnQYCiABKAsyFy5iYWNrdXAudjEuQ291cnNlUmVwb3J0IpQBCgxDb3Vyc2VSZXBvcnQSKQoKY29udHJvbGxlchgBIAEoCzIVLmJhY2t1cC52MS5Db250cm9sbGVyEisKCGR1cmF0aW9uGAIgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEiwKCmxvZ19jb3VudHMYAyADKAsyGC5iYWNrdXAudjEuTG9nTGV2ZWxDb3VudCJCCg1Mb2dMZXZlbENvdW50EiIKBWxldmVsGAEgASgOMhMuYmFja3VwLnYxLkxvZ0xldmVsEg0KBWNvdW50GAIgASgDIi4KEEdldENvdXJzZVJlcXVlc3QSGgoJY291cnNlX2lkGAEgASgDQge6SAQiAigBIjYKEUdldENvdXJzZVJlc3BvbnNlEiEKBmNvdXJzZRgBIAEoCzIRLmJhY2t1cC52MS5Db3Vyc2Ui4AEKDENvdXJzZUZpbHRlchI8CghzdGF0dXNlcxgBIAMoDjIXLmJhY2t1cC52MS5Db3Vyc2VTdGF0dXNCEbpIDpIBCxAHIgeCAQQQASAAEgsKA2R1ZRgCIAEoCBI/CgpvdmVyZHVlX2J5GAMgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uQhC6SA2qAQoiBgiAhrCWATIAEhEKCW5ldmVyX3J1bhgEIAEoCBIxCg1mYWlsaW5nX3NpbmNlGAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCLaAQoSTGlzdENvdXJzZXNSZXF1ZXN0EicKBmZpbHRlchgBIAEoCzIXLmJhY2t1cC52MS5Db3Vyc2VGaWx0ZXISLwoFb3JkZXIYAiABKA4yFi5iYWNrdXAudjEuQ291cnNlT3JkZXJCCLpIBYIBAhABEh0KCXBhZ2Vfc2l6ZRgDIAEoBUIKukgHGgUY6AcoABIcCgpwYWdlX3Rva2VuGAQgASgJQgi6SAVyAyiAIBItCgR2aWV3GAUgASgOMhUuYmFja3VwLnYxLkNvdXJzZVZpZXdCCLpIBYIBAhABIlIKE0xpc3RDb3Vyc2VzUmVzcG9uc2USIgoHY291cnNlcxgBIAMoCzIRLmJhY2t1cC52MS5Db3Vyc2USFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIrgBCgxDb3Vyc2VVcHNlcnQSGgoJY291cnNlX2lkGAEgASgDQge6SAQiAigBEk4KD25leHRfc3RhcnRfdGltZRgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBCGbpIFrIBEyINCP+C0f+vBxD/k+vcAzICCAESFQoEZXRhZxgDIAEoCUIHukgEcgIoQBIlCghzY2hlZHVsZRgEIAEoCzITLmJhY2t1cC52MS5TY2hlZHVsZSJuChRVcHNlcnRDb3Vyc2VzUmVxdWVzdBI1Cgdjb3Vyc2VzGAEgAygLMhcuYmFja3VwLnYxLkNvdXJzZVVwc2VydEILukgIkgEFCAEQ6AcSHwoKcmVxdWVzdF9pZBgCIAEoCUILukgI2AEBcgOwAQEiTAoVVXBzZXJ0Q291cnNlc1Jlc3BvbnNlEiIKB2NvdXJzZXMYASADKAsyES5iYWNrdXAudjEuQ291cnNlEg8KB2NyZWF0ZWQYAiABKAUiaQoTRGVsZXRlQ291cnNlUmVxdWVzdBIaCgljb3Vyc2VfaWQYASABKANCB7pIBCICKAESFQoEZXRhZxgCIAEoCUIHukgEcgIoQBIfCgpyZXF1ZXN0X2lkGAMgASgJQgu6SAjYAQFyA7ABASIWChREZWxldGVDb3Vyc2VSZXNwb25zZSLSAgoWQ2xhaW1EdWVDb3Vyc2VzUmVxdWVzdBJpCgZ3b3JrZXIYASABKAlCWbpIVroBTQoNd29ya2VyLm5vX251bBIibXVzdCBub3QgY29udGFpbiB0aGUgTlVMIGNoYXJhY3RlchoYIXRoaXMuY29udGFpbnMoJ1x1MDAwMCcpcgQQARhkEh8KC21heF9jb3Vyc2VzGAIgASgFQgq6SAcaBRjoBygAEkMKDmxlYXNlX2R1cmF0aW9uGAMgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uQhC6SA2qAQoiBAiAowUyAggBEhgKB3VzZXJfaWQYBCABKANCB7pIBCICKAASLAoGZm9ybWF0GAUgASgJQhy6SBnYAQFyFDISXlthLXowLTlfLV17MSwyMH0kEh8KCnJlcXVlc3RfaWQYBiABKAlCC7pICNgBAXIDsAEBIqEBCg1DbGFpbWVkQ291cnNlEiEKBmNvdXJzZRgBIAEoCzIRLmJhY2t1cC52MS5Db3Vyc2USKQoKY29udHJvbGxlchgCIAEoCzIVLmJhY2t1cC52MS5Db250cm9sbGVyEhMKC2xlYXNlX3Rva2VuGAMgASgJEi0KCXNsb3RfdGltZRgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiRAoXQ2xhaW1EdWVDb3Vyc2VzUmVzcG9uc2USKQoHY2xhaW1lZBgBIAMoCzIYLmJhY2t1cC52MS5DbGFpbWVkQ291cnNlIv0BChFTa2lwQ291cnNlUmVxdWVzdBIaCgljb3Vyc2VfaWQYASABKANCB7pIBCICKAESagoGcmVhc29uGAIgASgJQlq6SFe6AU0KDXJlYXNvbi5ub19udWwSIm11c3Qgbm90IGNvbnRhaW4gdGhlIE5VTCBjaGFyYWN0ZXIaGCF0aGlzLmNvbnRhaW5zKCdcdTAwMDAnKXIFEAEY6AcSKAoKbmV4dF9zdGFydBgDIAEoCzIULmJhY2t1cC52MS5OZXh0U3RhcnQSFQoEZXRhZxgEIAEoCUIHukgEcgIoQBIfCgpyZXF1ZXN0X2lkGAUgASgJQgu6SAjYAQFyA7ABASI3ChJTa2lwQ291cnNlUmVzcG9uc2USIQoGY291cnNlGAEgASgLMhEuYmFja3VwLnYxLkNvdXJzZSJpChNSdW5Db3Vyc2VOb3dSZXF1ZXN0EhoKCWNvdXJzZV9pZBgBIAEoA0IHukgEIgIoARIVCgRldGFnGAIgASgJQge6SARyAihAEh8KCnJlcXVlc3RfaWQYAyABKAlCC7pICNgBAXIDsAEBIjkKFFJ1bkNvdXJzZU5vd1Jlc3BvbnNlEiEKBmNvdXJzZRgBIAEoCzIRLmJhY2t1cC52MS5Db3Vyc2UizAIKCUNvdXJzZVJ1bhIRCgljb3Vyc2VfaWQYASABKAMSLQoJc2xvdF90aW1lGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBImCgRraW5kGAMgASgOMhguYmFja3VwLnYxLkNvdXJzZVJ1bktpbmQSEQoJYmFja3VwX2lkGAQgASgJEiMKB291dGNvbWUYBSABKA4yEi5iYWNrdXAudjEuT3V0Y29tZRIOCgZyZWFzb24YBiABKAkSLgoKc3RhcnRfdGltZRgHIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLAoIZW5kX3RpbWUYCCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi8KC2NyZWF0ZV90aW1lGAkgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCKSAQoPQ291cnNlUnVuRmlsdGVyEh0KCWNvdXJzZV9pZBgBIAEoA0IKukgH2AEBIgIoARI6CgVraW5kcxgCIAMoDjIYLmJhY2t1cC52MS5Db3Vyc2VSdW5LaW5kQhG6SA6SAQsQAyIHggEEEAEgABIkCgVzbG90cxgDIAEoCzIVLmJhY2t1cC52MS5UaW1lV2luZG93IoABChVMaXN0Q291cnNlUnVuc1JlcXVlc3QSKgoGZmlsdGVyGAEgASgLMhouYmFja3VwLnYxLkNvdXJzZVJ1bkZpbHRlchIdCglwYWdlX3NpemUYAiABKAVCCrpIBxoFGOgHKAASHAoKcGFnZV90b2tlbhgDIAEoCUIIukgFcgMogCAiVQoWTGlzdENvdXJzZVJ1bnNSZXNwb25zZRIiCgRydW5zGAEgAygLMhQuYmFja3VwLnYxLkNvdXJzZVJ1bhIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkinAEKFU5leHRTdGFydFRpbWVzUmVxdWVzdBIlCghzY2hlZHVsZRgBIAEoCzITLmJhY2t1cC52MS5TY2hlZHVsZRJBCgRmcm9tGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcEIXukgUsgERIg0I/4LR/68HEP+T69wDMgASGQoFY291bnQYAyABKAVCCrpIBxoFGOgHKAAiSQoWTmV4dFN0YXJ0VGltZXNSZXNwb25zZRIvCgtzdGFydF90aW1lcxgBIAMoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiQgoXU3VtbWFyaXplQ291cnNlc1JlcXVlc3QSJwoGZmlsdGVyGAEgASgLMhcuYmFja3VwLnYxLkNvdXJzZUZpbHRlciJLChFDb3Vyc2VTdGF0dXNDb3VudBInCgZzdGF0dXMYASABKA4yFy5iYWNrdXAudjEuQ291cnNlU3RhdHVzEg0KBWNvdW50GAIgASgDItIBChhTdW1tYXJpemVDb3Vyc2VzUmVzcG9uc2USDQoFdG90YWwYASABKAMSLgoIc3RhdHVzZXMYAiADKAsyHC5iYWNrdXAudjEuQ291cnNlU3RhdHVzQ291bnQSCwoDZHVlGAMgASgDEjMKD29sZGVzdF9kdWVfdGltZRgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASNQoRbGFzdF9zdWNjZXNzX3RpbWUYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wKukBCgxDb3Vyc2VTdGF0dXMSHQoZQ09VUlNFX1NUQVRVU19VTlNQRUNJRklFRBAAEhQKEENPVVJTRV9TVEFUVVNfT0sQARIcChhDT1VSU0VfU1RBVFVTX1VORklOSVNIRUQQAhIZChVDT1VSU0VfU1RBVFVTX1NLSVBQRUQQAxIZChVDT1VSU0VfU1RBVFVTX1dBUk5JTkcQBBIdChlDT1VSU0VfU1RBVFVTX05PVF9ZRVRfUlVOEAUSGAoUQ09VUlNFX1NUQVRVU19RVUVVRUQQBhIXChNDT1VSU0VfU1RBVFVTX0VSUk9SEAcqlAEKC0NvdXJzZU9yZGVyEhwKGENPVVJTRV9PUkRFUl9VTlNQRUNJRklFRBAAEiEKHUNPVVJTRV9PUkRFUl9ORVhUX1NUQVJUX0ZJUlNUEAESIgoeQ09VUlNFX09SREVSX0xBU1RfU1RBUlRfTEFURVNUEAISIAocQ09VUlNFX09SREVSX0xBU1RfRU5EX0xBVEVTVBADKlgKCkNvdXJzZVZpZXcSGwoXQ09VUlNFX1ZJRVdfVU5TUEVDSUZJRUQQABIVChFDT1VSU0VfVklFV19CQVNJQxABEhYKEkNPVVJTRV9WSUVXX1JFUE9SVBACKoIBCg1Db3Vyc2VSdW5LaW5kEh8KG0NPVVJTRV9SVU5fS0lORF9VTlNQRUNJRklFRBAAEhcKE0NPVVJTRV9SVU5fS0lORF9SQU4QARIbChdDT1VSU0VfUlVOX0tJTkRfU0tJUFBFRBACEhoKFkNPVVJTRV9SVU5fS0lORF9NSVNTRUQQAzLLBgoNQ291cnNlU2VydmljZRJGCglHZXRDb3Vyc2USGy5iYWNrdXAudjEuR2V0Q291cnNlUmVxdWVzdBocLmJhY2t1cC52MS5HZXRDb3Vyc2VSZXNwb25zZRJMCgtMaXN0Q291cnNlcxIdLmJhY2t1cC52MS5MaXN0Q291cnNlc1JlcXVlc3QaHi5iYWNrdXAudjEuTGlzdENvdXJzZXNSZXNwb25zZRJSCg1VcHNlcnRDb3Vyc2VzEh8uYmFja3VwLnYxLlVwc2VydENvdXJzZXNSZXF1ZXN0GiAuYmFja3VwLnYxLlVwc2VydENvdXJzZXNSZXNwb25zZRJPCgxEZWxldGVDb3Vyc2USHi5iYWNrdXAudjEuRGVsZXRlQ291cnNlUmVxdWVzdBofLmJhY2t1cC52MS5EZWxldGVDb3Vyc2VSZXNwb25zZRJYCg9DbGFpbUR1ZUNvdXJzZXMSIS5iYWNrdXAudjEuQ2xhaW1EdWVDb3Vyc2VzUmVxdWVzdBoiLmJhY2t1cC52MS5DbGFpbUR1ZUNvdXJzZXNSZXNwb25zZRJJCgpTa2lwQ291cnNlEhwuYmFja3VwLnYxLlNraXBDb3Vyc2VSZXF1ZXN0Gh0uYmFja3VwLnYxLlNraXBDb3Vyc2VSZXNwb25zZRJPCgxSdW5Db3Vyc2VOb3cSHi5iYWNrdXAudjEuUnVuQ291cnNlTm93UmVxdWVzdBofLmJhY2t1cC52MS5SdW5Db3Vyc2VOb3dSZXNwb25zZRJVCg5MaXN0Q291cnNlUnVucxIgLmJhY2t1cC52MS5MaXN0Q291cnNlUnVuc1JlcXVlc3QaIS5iYWNrdXAudjEuTGlzdENvdXJzZVJ1bnNSZXNwb25zZRJVCg5OZXh0U3RhcnRUaW1lcxIgLmJhY2t1cC52MS5OZXh0U3RhcnRUaW1lc1JlcXVlc3QaIS5iYWNrdXAudjEuTmV4dFN0YXJ0VGltZXNSZXNwb25zZRJbChBTdW1tYXJpemVDb3Vyc2VzEiIuYmFja3VwLnYxLlN1bW1hcml6ZUNvdXJzZXNSZXF1ZXN0GiMuYmFja3VwLnYxLlN1bW1hcml6ZUNvdXJzZXNSZXNwb25zZWIGcHJvdG8z", [file_backup_v1_controller, file_backup_v1_entry, file_backup_v1_schedule, file_backup_v1_window, file_buf_validate_validate, file_google_protobuf_duration, file_google_protobuf_timestamp]);
 
 /**
  * The automated backup of one course.
@@ -69,6 +77,27 @@ export type Course = Message<"backup.v1.Course"> & {
    * @generated from field: string etag = 7;
    */
   etag: string;
+
+  /**
+   * Its own schedule. Absent: that of the service, if it has one.
+   *
+   * @generated from field: backup.v1.Schedule schedule = 8;
+   */
+  schedule?: Schedule | undefined;
+
+  /**
+   * The controller of its current run, or else of the last one; empty when there is none, and for runs from before this service.
+   *
+   * @generated from field: string backup_id = 9;
+   */
+  backupId: string;
+
+  /**
+   * Only in the view REPORT, and only if there is one.
+   *
+   * @generated from field: backup.v1.CourseReport report = 10;
+   */
+  report?: CourseReport | undefined;
 };
 
 /**
@@ -77,6 +106,69 @@ export type Course = Message<"backup.v1.Course"> & {
  */
 export const CourseSchema: GenMessage<Course> = /*@__PURE__*/
   messageDesc(file_backup_v1_course, 0);
+
+/**
+ * The last automated controller of a course and what it logged.
+ *
+ * @generated from message backup.v1.CourseReport
+ */
+export type CourseReport = Message<"backup.v1.CourseReport"> & {
+  /**
+   * Of the current run, or else of the last one; without the payload.
+   *
+   * @generated from field: backup.v1.Controller controller = 1;
+   */
+  controller?: Controller | undefined;
+
+  /**
+   * From EXECUTING to its end. Absent when it has not ended, or never started.
+   *
+   * @generated from field: google.protobuf.Duration duration = 2;
+   */
+  duration?: Duration | undefined;
+
+  /**
+   * How many entries its log has of each level, ERROR first; levels without entries are left out.
+   *
+   * @generated from field: repeated backup.v1.LogLevelCount log_counts = 3;
+   */
+  logCounts: LogLevelCount[];
+};
+
+/**
+ * Describes the message backup.v1.CourseReport.
+ * Use `create(CourseReportSchema)` to create a new message.
+ */
+export const CourseReportSchema: GenMessage<CourseReport> = /*@__PURE__*/
+  messageDesc(file_backup_v1_course, 1);
+
+/**
+ * How many entries of a level there are.
+ *
+ * @generated from message backup.v1.LogLevelCount
+ */
+export type LogLevelCount = Message<"backup.v1.LogLevelCount"> & {
+  /**
+   * The level.
+   *
+   * @generated from field: backup.v1.LogLevel level = 1;
+   */
+  level: LogLevel;
+
+  /**
+   * How many.
+   *
+   * @generated from field: int64 count = 2;
+   */
+  count: bigint;
+};
+
+/**
+ * Describes the message backup.v1.LogLevelCount.
+ * Use `create(LogLevelCountSchema)` to create a new message.
+ */
+export const LogLevelCountSchema: GenMessage<LogLevelCount> = /*@__PURE__*/
+  messageDesc(file_backup_v1_course, 2);
 
 /**
  * Which course to return.
@@ -97,7 +189,7 @@ export type GetCourseRequest = Message<"backup.v1.GetCourseRequest"> & {
  * Use `create(GetCourseRequestSchema)` to create a new message.
  */
 export const GetCourseRequestSchema: GenMessage<GetCourseRequest> = /*@__PURE__*/
-  messageDesc(file_backup_v1_course, 1);
+  messageDesc(file_backup_v1_course, 3);
 
 /**
  * The course asked for.
@@ -118,7 +210,7 @@ export type GetCourseResponse = Message<"backup.v1.GetCourseResponse"> & {
  * Use `create(GetCourseResponseSchema)` to create a new message.
  */
 export const GetCourseResponseSchema: GenMessage<GetCourseResponse> = /*@__PURE__*/
-  messageDesc(file_backup_v1_course, 2);
+  messageDesc(file_backup_v1_course, 4);
 
 /**
  * Which courses to list. All conditions must hold; an absent one holds always.
@@ -167,7 +259,7 @@ export type CourseFilter = Message<"backup.v1.CourseFilter"> & {
  * Use `create(CourseFilterSchema)` to create a new message.
  */
 export const CourseFilterSchema: GenMessage<CourseFilter> = /*@__PURE__*/
-  messageDesc(file_backup_v1_course, 3);
+  messageDesc(file_backup_v1_course, 5);
 
 /**
  * Which page of which list.
@@ -202,6 +294,13 @@ export type ListCoursesRequest = Message<"backup.v1.ListCoursesRequest"> & {
    * @generated from field: string page_token = 4;
    */
   pageToken: string;
+
+  /**
+   * How much to tell of each.
+   *
+   * @generated from field: backup.v1.CourseView view = 5;
+   */
+  view: CourseView;
 };
 
 /**
@@ -209,7 +308,7 @@ export type ListCoursesRequest = Message<"backup.v1.ListCoursesRequest"> & {
  * Use `create(ListCoursesRequestSchema)` to create a new message.
  */
 export const ListCoursesRequestSchema: GenMessage<ListCoursesRequest> = /*@__PURE__*/
-  messageDesc(file_backup_v1_course, 4);
+  messageDesc(file_backup_v1_course, 6);
 
 /**
  * A page of courses.
@@ -237,7 +336,7 @@ export type ListCoursesResponse = Message<"backup.v1.ListCoursesResponse"> & {
  * Use `create(ListCoursesResponseSchema)` to create a new message.
  */
 export const ListCoursesResponseSchema: GenMessage<ListCoursesResponse> = /*@__PURE__*/
-  messageDesc(file_backup_v1_course, 5);
+  messageDesc(file_backup_v1_course, 7);
 
 /**
  * A course to create or to schedule.
@@ -253,7 +352,8 @@ export type CourseUpsert = Message<"backup.v1.CourseUpsert"> & {
   courseId: bigint;
 
   /**
-   * When the next run is due: 1970-01-01T00:00:01Z to the end of the year 9999; a fraction of a second is dropped. Absent: never.
+   * When the next run is due: 1970-01-01T00:00:01Z to the end of the year 9999; a fraction of a second is dropped. Absent: as its schedule
+   * says, or that of the service; it stays as it is when the course has been there with the same schedule. Without any schedule: never.
    *
    * @generated from field: google.protobuf.Timestamp next_start_time = 2;
    */
@@ -265,6 +365,13 @@ export type CourseUpsert = Message<"backup.v1.CourseUpsert"> & {
    * @generated from field: string etag = 3;
    */
   etag: string;
+
+  /**
+   * Its own schedule. Absent: none.
+   *
+   * @generated from field: backup.v1.Schedule schedule = 4;
+   */
+  schedule?: Schedule | undefined;
 };
 
 /**
@@ -272,7 +379,7 @@ export type CourseUpsert = Message<"backup.v1.CourseUpsert"> & {
  * Use `create(CourseUpsertSchema)` to create a new message.
  */
 export const CourseUpsertSchema: GenMessage<CourseUpsert> = /*@__PURE__*/
-  messageDesc(file_backup_v1_course, 6);
+  messageDesc(file_backup_v1_course, 8);
 
 /**
  * What to create or to schedule.
@@ -300,7 +407,7 @@ export type UpsertCoursesRequest = Message<"backup.v1.UpsertCoursesRequest"> & {
  * Use `create(UpsertCoursesRequestSchema)` to create a new message.
  */
 export const UpsertCoursesRequestSchema: GenMessage<UpsertCoursesRequest> = /*@__PURE__*/
-  messageDesc(file_backup_v1_course, 7);
+  messageDesc(file_backup_v1_course, 9);
 
 /**
  * What the rows are now.
@@ -328,7 +435,7 @@ export type UpsertCoursesResponse = Message<"backup.v1.UpsertCoursesResponse"> &
  * Use `create(UpsertCoursesResponseSchema)` to create a new message.
  */
 export const UpsertCoursesResponseSchema: GenMessage<UpsertCoursesResponse> = /*@__PURE__*/
-  messageDesc(file_backup_v1_course, 8);
+  messageDesc(file_backup_v1_course, 10);
 
 /**
  * Which course to delete.
@@ -363,7 +470,7 @@ export type DeleteCourseRequest = Message<"backup.v1.DeleteCourseRequest"> & {
  * Use `create(DeleteCourseRequestSchema)` to create a new message.
  */
 export const DeleteCourseRequestSchema: GenMessage<DeleteCourseRequest> = /*@__PURE__*/
-  messageDesc(file_backup_v1_course, 9);
+  messageDesc(file_backup_v1_course, 11);
 
 /**
  * The course is gone.
@@ -378,7 +485,582 @@ export type DeleteCourseResponse = Message<"backup.v1.DeleteCourseResponse"> & {
  * Use `create(DeleteCourseResponseSchema)` to create a new message.
  */
 export const DeleteCourseResponseSchema: GenMessage<DeleteCourseResponse> = /*@__PURE__*/
-  messageDesc(file_backup_v1_course, 10);
+  messageDesc(file_backup_v1_course, 12);
+
+/**
+ * Who claims how many courses.
+ *
+ * @generated from message backup.v1.ClaimDueCoursesRequest
+ */
+export type ClaimDueCoursesRequest = Message<"backup.v1.ClaimDueCoursesRequest"> & {
+  /**
+   * What the worker calls itself: 1 to 100 characters without NUL. It is shown to people, and stands in the log when the worker is lost.
+   *
+   * @generated from field: string worker = 1;
+   */
+  worker: string;
+
+  /**
+   * At most so many: 1 to 1000. Absent: 1.
+   *
+   * @generated from field: int32 max_courses = 2;
+   */
+  maxCourses: number;
+
+  /**
+   * For how long a run is held without a report, and again from each report: 1 s to 24 h. Absent: as the service is set, 30 s unless it is
+   * changed. Report at least three times as often.
+   *
+   * @generated from field: google.protobuf.Duration lease_duration = 3;
+   */
+  leaseDuration?: Duration | undefined;
+
+  /**
+   * In whose name the runs go, by the number that the LMS gave the user; Moodle's is the main administrator. 0 or more.
+   *
+   * @generated from field: int64 user_id = 4;
+   */
+  userId: bigint;
+
+  /**
+   * The archives' format. Absent: `moodle2`.
+   *
+   * @generated from field: string format = 5;
+   */
+  format: string;
+
+  /**
+   * A UUID of the caller's making. The same id with the same content is answered as the first time and changes nothing.
+   *
+   * @generated from field: string request_id = 6;
+   */
+  requestId: string;
+};
+
+/**
+ * Describes the message backup.v1.ClaimDueCoursesRequest.
+ * Use `create(ClaimDueCoursesRequestSchema)` to create a new message.
+ */
+export const ClaimDueCoursesRequestSchema: GenMessage<ClaimDueCoursesRequest> = /*@__PURE__*/
+  messageDesc(file_backup_v1_course, 13);
+
+/**
+ * A course that is the caller's now.
+ *
+ * @generated from message backup.v1.ClaimedCourse
+ */
+export type ClaimedCourse = Message<"backup.v1.ClaimedCourse"> & {
+  /**
+   * As it is now.
+   *
+   * @generated from field: backup.v1.Course course = 1;
+   */
+  course?: Course | undefined;
+
+  /**
+   * The run: report, log and finish it as any other.
+   *
+   * @generated from field: backup.v1.Controller controller = 2;
+   */
+  controller?: Controller | undefined;
+
+  /**
+   * Proof of the lease, to be sent with everything that is written for this run. Keep it to yourself.
+   *
+   * @generated from field: string lease_token = 3;
+   */
+  leaseToken: string;
+
+  /**
+   * The start that this run is for. It may be long past.
+   *
+   * @generated from field: google.protobuf.Timestamp slot_time = 4;
+   */
+  slotTime?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message backup.v1.ClaimedCourse.
+ * Use `create(ClaimedCourseSchema)` to create a new message.
+ */
+export const ClaimedCourseSchema: GenMessage<ClaimedCourse> = /*@__PURE__*/
+  messageDesc(file_backup_v1_course, 14);
+
+/**
+ * What was claimed.
+ *
+ * @generated from message backup.v1.ClaimDueCoursesResponse
+ */
+export type ClaimDueCoursesResponse = Message<"backup.v1.ClaimDueCoursesResponse"> & {
+  /**
+   * In the order in which they came; none when nothing is due.
+   *
+   * @generated from field: repeated backup.v1.ClaimedCourse claimed = 1;
+   */
+  claimed: ClaimedCourse[];
+};
+
+/**
+ * Describes the message backup.v1.ClaimDueCoursesResponse.
+ * Use `create(ClaimDueCoursesResponseSchema)` to create a new message.
+ */
+export const ClaimDueCoursesResponseSchema: GenMessage<ClaimDueCoursesResponse> = /*@__PURE__*/
+  messageDesc(file_backup_v1_course, 15);
+
+/**
+ * Which course to skip.
+ *
+ * @generated from message backup.v1.SkipCourseRequest
+ */
+export type SkipCourseRequest = Message<"backup.v1.SkipCourseRequest"> & {
+  /**
+   * 1 or more.
+   *
+   * @generated from field: int64 course_id = 1;
+   */
+  courseId: bigint;
+
+  /**
+   * Why: 1 to 1000 characters without NUL.
+   *
+   * @generated from field: string reason = 2;
+   */
+  reason: string;
+
+  /**
+   * When it is due after that. Absent: as its schedule says, or that of the service; without any schedule never.
+   *
+   * @generated from field: backup.v1.NextStart next_start = 3;
+   */
+  nextStart?: NextStart | undefined;
+
+  /**
+   * Given: it is skipped only if the row still has this etag.
+   *
+   * @generated from field: string etag = 4;
+   */
+  etag: string;
+
+  /**
+   * A UUID of the caller's making. The same id with the same content is answered as the first time and changes nothing.
+   *
+   * @generated from field: string request_id = 5;
+   */
+  requestId: string;
+};
+
+/**
+ * Describes the message backup.v1.SkipCourseRequest.
+ * Use `create(SkipCourseRequestSchema)` to create a new message.
+ */
+export const SkipCourseRequestSchema: GenMessage<SkipCourseRequest> = /*@__PURE__*/
+  messageDesc(file_backup_v1_course, 16);
+
+/**
+ * Where the course stands now.
+ *
+ * @generated from message backup.v1.SkipCourseResponse
+ */
+export type SkipCourseResponse = Message<"backup.v1.SkipCourseResponse"> & {
+  /**
+   * The course.
+   *
+   * @generated from field: backup.v1.Course course = 1;
+   */
+  course?: Course | undefined;
+};
+
+/**
+ * Describes the message backup.v1.SkipCourseResponse.
+ * Use `create(SkipCourseResponseSchema)` to create a new message.
+ */
+export const SkipCourseResponseSchema: GenMessage<SkipCourseResponse> = /*@__PURE__*/
+  messageDesc(file_backup_v1_course, 17);
+
+/**
+ * Which course to run.
+ *
+ * @generated from message backup.v1.RunCourseNowRequest
+ */
+export type RunCourseNowRequest = Message<"backup.v1.RunCourseNowRequest"> & {
+  /**
+   * 1 or more.
+   *
+   * @generated from field: int64 course_id = 1;
+   */
+  courseId: bigint;
+
+  /**
+   * Given: it is asked for only if the row still has this etag.
+   *
+   * @generated from field: string etag = 2;
+   */
+  etag: string;
+
+  /**
+   * A UUID of the caller's making. The same id with the same content is answered as the first time and changes nothing.
+   *
+   * @generated from field: string request_id = 3;
+   */
+  requestId: string;
+};
+
+/**
+ * Describes the message backup.v1.RunCourseNowRequest.
+ * Use `create(RunCourseNowRequestSchema)` to create a new message.
+ */
+export const RunCourseNowRequestSchema: GenMessage<RunCourseNowRequest> = /*@__PURE__*/
+  messageDesc(file_backup_v1_course, 18);
+
+/**
+ * Where the course stands now.
+ *
+ * @generated from message backup.v1.RunCourseNowResponse
+ */
+export type RunCourseNowResponse = Message<"backup.v1.RunCourseNowResponse"> & {
+  /**
+   * The course.
+   *
+   * @generated from field: backup.v1.Course course = 1;
+   */
+  course?: Course | undefined;
+};
+
+/**
+ * Describes the message backup.v1.RunCourseNowResponse.
+ * Use `create(RunCourseNowResponseSchema)` to create a new message.
+ */
+export const RunCourseNowResponseSchema: GenMessage<RunCourseNowResponse> = /*@__PURE__*/
+  messageDesc(file_backup_v1_course, 19);
+
+/**
+ * What became of one start of a course.
+ *
+ * @generated from message backup.v1.CourseRun
+ */
+export type CourseRun = Message<"backup.v1.CourseRun"> & {
+  /**
+   * The course.
+   *
+   * @generated from field: int64 course_id = 1;
+   */
+  courseId: bigint;
+
+  /**
+   * The start: when it was due, or asked for. With the course it is the record's key.
+   *
+   * @generated from field: google.protobuf.Timestamp slot_time = 2;
+   */
+  slotTime?: Timestamp | undefined;
+
+  /**
+   * What became of it.
+   *
+   * @generated from field: backup.v1.CourseRunKind kind = 3;
+   */
+  kind: CourseRunKind;
+
+  /**
+   * RAN: the controller. Empty otherwise.
+   *
+   * @generated from field: string backup_id = 4;
+   */
+  backupId: string;
+
+  /**
+   * RAN: how it ended.
+   *
+   * @generated from field: backup.v1.Outcome outcome = 5;
+   */
+  outcome: Outcome;
+
+  /**
+   * SKIPPED, MISSED: why.
+   *
+   * @generated from field: string reason = 6;
+   */
+  reason: string;
+
+  /**
+   * RAN: when the run started.
+   *
+   * @generated from field: google.protobuf.Timestamp start_time = 7;
+   */
+  startTime?: Timestamp | undefined;
+
+  /**
+   * RAN: when it ended.
+   *
+   * @generated from field: google.protobuf.Timestamp end_time = 8;
+   */
+  endTime?: Timestamp | undefined;
+
+  /**
+   * When this was written down.
+   *
+   * @generated from field: google.protobuf.Timestamp create_time = 9;
+   */
+  createTime?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message backup.v1.CourseRun.
+ * Use `create(CourseRunSchema)` to create a new message.
+ */
+export const CourseRunSchema: GenMessage<CourseRun> = /*@__PURE__*/
+  messageDesc(file_backup_v1_course, 20);
+
+/**
+ * Which records to list. All conditions must hold; an absent one holds always.
+ *
+ * @generated from message backup.v1.CourseRunFilter
+ */
+export type CourseRunFilter = Message<"backup.v1.CourseRunFilter"> & {
+  /**
+   * Of this course: 1 or more.
+   *
+   * @generated from field: int64 course_id = 1;
+   */
+  courseId: bigint;
+
+  /**
+   * Any of these; at most 3.
+   *
+   * @generated from field: repeated backup.v1.CourseRunKind kinds = 2;
+   */
+  kinds: CourseRunKind[];
+
+  /**
+   * Whose start lies in this window.
+   *
+   * @generated from field: backup.v1.TimeWindow slots = 3;
+   */
+  slots?: TimeWindow | undefined;
+};
+
+/**
+ * Describes the message backup.v1.CourseRunFilter.
+ * Use `create(CourseRunFilterSchema)` to create a new message.
+ */
+export const CourseRunFilterSchema: GenMessage<CourseRunFilter> = /*@__PURE__*/
+  messageDesc(file_backup_v1_course, 21);
+
+/**
+ * Which page of which list.
+ *
+ * @generated from message backup.v1.ListCourseRunsRequest
+ */
+export type ListCourseRunsRequest = Message<"backup.v1.ListCourseRunsRequest"> & {
+  /**
+   * Which records.
+   *
+   * @generated from field: backup.v1.CourseRunFilter filter = 1;
+   */
+  filter?: CourseRunFilter | undefined;
+
+  /**
+   * 1 to 1000. Absent: 100. A page may hold fewer; only an empty `next_page_token` says that it is the last.
+   *
+   * @generated from field: int32 page_size = 2;
+   */
+  pageSize: number;
+
+  /**
+   * `next_page_token` of the page before; the other arguments must be those of that request, only `page_size` may differ.
+   *
+   * @generated from field: string page_token = 3;
+   */
+  pageToken: string;
+};
+
+/**
+ * Describes the message backup.v1.ListCourseRunsRequest.
+ * Use `create(ListCourseRunsRequestSchema)` to create a new message.
+ */
+export const ListCourseRunsRequestSchema: GenMessage<ListCourseRunsRequest> = /*@__PURE__*/
+  messageDesc(file_backup_v1_course, 22);
+
+/**
+ * A page of records.
+ *
+ * @generated from message backup.v1.ListCourseRunsResponse
+ */
+export type ListCourseRunsResponse = Message<"backup.v1.ListCourseRunsResponse"> & {
+  /**
+   * The records, by their start, the latest first.
+   *
+   * @generated from field: repeated backup.v1.CourseRun runs = 1;
+   */
+  runs: CourseRun[];
+
+  /**
+   * For the next page; empty when this is the last one.
+   *
+   * @generated from field: string next_page_token = 2;
+   */
+  nextPageToken: string;
+};
+
+/**
+ * Describes the message backup.v1.ListCourseRunsResponse.
+ * Use `create(ListCourseRunsResponseSchema)` to create a new message.
+ */
+export const ListCourseRunsResponseSchema: GenMessage<ListCourseRunsResponse> = /*@__PURE__*/
+  messageDesc(file_backup_v1_course, 23);
+
+/**
+ * Which starts to compute.
+ *
+ * @generated from message backup.v1.NextStartTimesRequest
+ */
+export type NextStartTimesRequest = Message<"backup.v1.NextStartTimesRequest"> & {
+  /**
+   * The schedule. Absent: that of the service.
+   *
+   * @generated from field: backup.v1.Schedule schedule = 1;
+   */
+  schedule?: Schedule | undefined;
+
+  /**
+   * From when on; this instant counts. Absent: now, by the database's clock.
+   *
+   * @generated from field: google.protobuf.Timestamp from = 2;
+   */
+  from?: Timestamp | undefined;
+
+  /**
+   * How many: 1 to 1000. Absent: 1.
+   *
+   * @generated from field: int32 count = 3;
+   */
+  count: number;
+};
+
+/**
+ * Describes the message backup.v1.NextStartTimesRequest.
+ * Use `create(NextStartTimesRequestSchema)` to create a new message.
+ */
+export const NextStartTimesRequestSchema: GenMessage<NextStartTimesRequest> = /*@__PURE__*/
+  messageDesc(file_backup_v1_course, 24);
+
+/**
+ * When the schedule starts.
+ *
+ * @generated from message backup.v1.NextStartTimesResponse
+ */
+export type NextStartTimesResponse = Message<"backup.v1.NextStartTimesResponse"> & {
+  /**
+   * Ascending; fewer than asked for, or none, when there are no more.
+   *
+   * @generated from field: repeated google.protobuf.Timestamp start_times = 1;
+   */
+  startTimes: Timestamp[];
+};
+
+/**
+ * Describes the message backup.v1.NextStartTimesResponse.
+ * Use `create(NextStartTimesResponseSchema)` to create a new message.
+ */
+export const NextStartTimesResponseSchema: GenMessage<NextStartTimesResponse> = /*@__PURE__*/
+  messageDesc(file_backup_v1_course, 25);
+
+/**
+ * Which courses to count.
+ *
+ * @generated from message backup.v1.SummarizeCoursesRequest
+ */
+export type SummarizeCoursesRequest = Message<"backup.v1.SummarizeCoursesRequest"> & {
+  /**
+   * Which courses.
+   *
+   * @generated from field: backup.v1.CourseFilter filter = 1;
+   */
+  filter?: CourseFilter | undefined;
+};
+
+/**
+ * Describes the message backup.v1.SummarizeCoursesRequest.
+ * Use `create(SummarizeCoursesRequestSchema)` to create a new message.
+ */
+export const SummarizeCoursesRequestSchema: GenMessage<SummarizeCoursesRequest> = /*@__PURE__*/
+  messageDesc(file_backup_v1_course, 26);
+
+/**
+ * How many courses have a status.
+ *
+ * @generated from message backup.v1.CourseStatusCount
+ */
+export type CourseStatusCount = Message<"backup.v1.CourseStatusCount"> & {
+  /**
+   * The status.
+   *
+   * @generated from field: backup.v1.CourseStatus status = 1;
+   */
+  status: CourseStatus;
+
+  /**
+   * How many.
+   *
+   * @generated from field: int64 count = 2;
+   */
+  count: bigint;
+};
+
+/**
+ * Describes the message backup.v1.CourseStatusCount.
+ * Use `create(CourseStatusCountSchema)` to create a new message.
+ */
+export const CourseStatusCountSchema: GenMessage<CourseStatusCount> = /*@__PURE__*/
+  messageDesc(file_backup_v1_course, 27);
+
+/**
+ * How courses stand.
+ *
+ * @generated from message backup.v1.SummarizeCoursesResponse
+ */
+export type SummarizeCoursesResponse = Message<"backup.v1.SummarizeCoursesResponse"> & {
+  /**
+   * All of them.
+   *
+   * @generated from field: int64 total = 1;
+   */
+  total: bigint;
+
+  /**
+   * All seven statuses, in the order of the enum, zeros included.
+   *
+   * @generated from field: repeated backup.v1.CourseStatusCount statuses = 2;
+   */
+  statuses: CourseStatusCount[];
+
+  /**
+   * How many could be claimed now.
+   *
+   * @generated from field: int64 due = 3;
+   */
+  due: bigint;
+
+  /**
+   * Since when the longest of them has been due. Absent when none is.
+   *
+   * @generated from field: google.protobuf.Timestamp oldest_due_time = 4;
+   */
+  oldestDueTime?: Timestamp | undefined;
+
+  /**
+   * When the last run ended well (OK or WARNING) of those that stand so now. Absent when none does.
+   *
+   * @generated from field: google.protobuf.Timestamp last_success_time = 5;
+   */
+  lastSuccessTime?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message backup.v1.SummarizeCoursesResponse.
+ * Use `create(SummarizeCoursesResponseSchema)` to create a new message.
+ */
+export const SummarizeCoursesResponseSchema: GenMessage<SummarizeCoursesResponse> = /*@__PURE__*/
+  messageDesc(file_backup_v1_course, 28);
 
 /**
  * How the last automated backup of a course went. Column `laststatus` holds one character, Moodle's
@@ -507,7 +1189,101 @@ export const CourseOrderSchema: GenEnum<CourseOrder> = /*@__PURE__*/
   enumDesc(file_backup_v1_course, 1);
 
 /**
+ * How much to tell of a course.
+ *
+ * @generated from enum backup.v1.CourseView
+ */
+export const CourseView = {
+  /**
+   * As BASIC.
+   *
+   * @generated from enum value: COURSE_VIEW_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED: 0,
+
+  /**
+   * The course alone.
+   *
+   * @generated from enum value: COURSE_VIEW_BASIC = 1;
+   */
+  BASIC: 1,
+
+  /**
+   * With `report`: its last automated controller, and how much that one logged.
+   *
+   * @generated from enum value: COURSE_VIEW_REPORT = 2;
+   */
+  REPORT: 2,
+} as const;
+
+/**
+ * How much to tell of a course.
+ *
+ * @generated from enum backup.v1.CourseView
+ */
+export type CourseView = (typeof CourseView)[keyof typeof CourseView] | UnknownEnum;
+
+/**
+ * Describes the enum backup.v1.CourseView.
+ */
+export const CourseViewSchema: GenEnum<CourseView> = /*@__PURE__*/
+  enumDesc(file_backup_v1_course, 2);
+
+/**
+ * What became of a start.
+ *
+ * @generated from enum backup.v1.CourseRunKind
+ */
+export const CourseRunKind = {
+  /**
+   * Not given.
+   *
+   * @generated from enum value: COURSE_RUN_KIND_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED: 0,
+
+  /**
+   * A run was made for it, and has ended.
+   *
+   * @generated from enum value: COURSE_RUN_KIND_RAN = 1;
+   */
+  RAN: 1,
+
+  /**
+   * It was left out by SkipCourse, with a reason.
+   *
+   * @generated from enum value: COURSE_RUN_KIND_SKIPPED = 2;
+   */
+  SKIPPED: 2,
+
+  /**
+   * It went by while an earlier run was waited for or under way, or it was due when the course was given another start.
+   *
+   * @generated from enum value: COURSE_RUN_KIND_MISSED = 3;
+   */
+  MISSED: 3,
+} as const;
+
+/**
+ * What became of a start.
+ *
+ * @generated from enum backup.v1.CourseRunKind
+ */
+export type CourseRunKind = (typeof CourseRunKind)[keyof typeof CourseRunKind] | UnknownEnum;
+
+/**
+ * Describes the enum backup.v1.CourseRunKind.
+ */
+export const CourseRunKindSchema: GenEnum<CourseRunKind> = /*@__PURE__*/
+  enumDesc(file_backup_v1_course, 3);
+
+/**
  * Courses: for every course, how its last automated backup went and when the next one is due.
+ *
+ * A course that is due is claimed with ClaimDueCourses. Its run is a controller like any other: the worker reports, logs and finishes it with
+ * the methods of ControllerService, and whatever ends the run moves the course in the same transaction. Its next start is then, in this
+ * order: what the worker gave, what the course's own schedule says, what the schedule of the service says, the next start that was set
+ * before if it has not come yet, and otherwise never. A run that was lost is an ERROR, and no time makes it anything else.
  *
  * Every method that changes something takes a `request_id`, with which it may be sent again after a lost answer. Answers are kept for a time
  * that is a setting, a day unless it is changed.
@@ -543,8 +1319,8 @@ export const CourseService: GenService<{
     output: typeof ListCoursesResponseSchema;
   },
   /**
-   * Creates the courses that are new, with the status NOT_YET_RUN, and sets the next start of the others; all or none. What belongs to
-   * the life cycle (status, last start and end) is not touched.
+   * Creates the courses that are new, with the status NOT_YET_RUN, and sets the schedule and the next start of the others; all or none. What
+   * belongs to the life cycle (status, last start and end) is not touched.
    *
    * Errors: ABORTED (ETAG_MISMATCH) when one etag is stale; no row is changed then.
    *
@@ -566,6 +1342,75 @@ export const CourseService: GenService<{
     methodKind: "unary";
     input: typeof DeleteCourseRequestSchema;
     output: typeof DeleteCourseResponseSchema;
+  },
+  /**
+   * Gives due courses to a worker: those whose next start has come, and those that are QUEUED. First come those that have never run, then
+   * the longest due. Each becomes UNFINISHED, starts now, and has a controller that the worker holds (automated, of the course, EXECUTING);
+   * one that was given back continues its controller. Two callers never get the same course, and no course has two runs that are held.
+   *
+   * @generated from rpc backup.v1.CourseService.ClaimDueCourses
+   */
+  claimDueCourses: {
+    methodKind: "unary";
+    input: typeof ClaimDueCoursesRequestSchema;
+    output: typeof ClaimDueCoursesResponseSchema;
+  },
+  /**
+   * Leaves a start out: the course is SKIPPED until the next one. The start is the one that is due, or else the coming one. Start and end of the last
+   * run are not touched.
+   *
+   * Errors: NOT_FOUND (COURSE_NOT_FOUND), ABORTED (ETAG_MISMATCH), FAILED_PRECONDITION (COURSE_RUNNING).
+   *
+   * @generated from rpc backup.v1.CourseService.SkipCourse
+   */
+  skipCourse: {
+    methodKind: "unary";
+    input: typeof SkipCourseRequestSchema;
+    output: typeof SkipCourseResponseSchema;
+  },
+  /**
+   * Asks for a run now, whatever the schedule says: the course is QUEUED. Asking again changes nothing.
+   *
+   * Errors: NOT_FOUND (COURSE_NOT_FOUND), ABORTED (ETAG_MISMATCH), FAILED_PRECONDITION (COURSE_RUNNING).
+   *
+   * @generated from rpc backup.v1.CourseService.RunCourseNow
+   */
+  runCourseNow: {
+    methodKind: "unary";
+    input: typeof RunCourseNowRequestSchema;
+    output: typeof RunCourseNowResponseSchema;
+  },
+  /**
+   * Lists what became of every start, page by page, the latest first. A record is never changed; it is deleted by age.
+   *
+   * Errors: INVALID_ARGUMENT (PAGE_TOKEN_INVALID).
+   *
+   * @generated from rpc backup.v1.CourseService.ListCourseRuns
+   */
+  listCourseRuns: {
+    methodKind: "unary";
+    input: typeof ListCourseRunsRequestSchema;
+    output: typeof ListCourseRunsResponseSchema;
+  },
+  /**
+   * Says when a schedule starts; asks nothing and changes nothing.
+   *
+   * @generated from rpc backup.v1.CourseService.NextStartTimes
+   */
+  nextStartTimes: {
+    methodKind: "unary";
+    input: typeof NextStartTimesRequestSchema;
+    output: typeof NextStartTimesResponseSchema;
+  },
+  /**
+   * Counts courses, and says how far behind their backups are.
+   *
+   * @generated from rpc backup.v1.CourseService.SummarizeCourses
+   */
+  summarizeCourses: {
+    methodKind: "unary";
+    input: typeof SummarizeCoursesRequestSchema;
+    output: typeof SummarizeCoursesResponseSchema;
   },
 }> = /*@__PURE__*/
   serviceDesc(file_backup_v1_course, 0);

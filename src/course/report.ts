@@ -1,0 +1,38 @@
+import { fromRow, type Shown, shownColumns } from '../controller/row.ts';
+import type { Row, Sql } from '../db/sql.ts';
+
+/** The last automated run of a course, and how many entries its log has by level. */
+export type Report = { controller: Shown; logCounts: { level: number; count: bigint }[] };
+
+/**
+ * One read for all courses of a page. A course that has no run of its own here is told of the newest automated controller with its number: one that was made by
+ * hand, or before this service.
+ */
+export async function reportsOf(sql: Sql, courseIds: bigint[]): Promise<Map<bigint, Report>> {
+  const rows = await sql<Row & { course: string; counts: Record<string, number> | null }>({
+    text: `
+      select k.courseid as course, ${shownColumns}, logs.counts
+      from backup_courses k
+      join backup_controllers c on c.backupid = coalesce(
+        (select own.backupid from backup_controllers own where own.backupid = k.backupid),
+        (select other.backupid from backup_controllers other
+         where other.type = 'course' and other.itemid = k.courseid and other.operation = 'backup' and other.purpose = ${AUTOMATED}
+         order by other.created_at desc, other.id desc limit 1))
+      cross join lateral (
+        select jsonb_object_agg(loglevel, count) as counts
+        from (select loglevel, count(*) from backup_logs l where l.backupid = c.backupid group by loglevel) as by_level
+      ) as logs
+      where k.courseid = any($1::bigint[])`,
+    values: [courseIds],
+  });
+  return new Map(rows.map(row => [BigInt(row.course), { controller: fromRow(row), logCounts: countsOf(row.counts) }]));
+}
+
+function countsOf(counts: Record<string, number> | null): Report['logCounts'] {
+  return Object.entries(counts ?? {})
+    .map(([level, count]) => ({ level: Number(level), count: BigInt(count) }))
+    .sort((a, b) => a.level - b.level);
+}
+
+/** Moodle's purpose of scheduled backups (backup::MODE_AUTOMATED). */
+const AUTOMATED = 50;
