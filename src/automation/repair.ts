@@ -9,8 +9,8 @@ import type { Row, Sql } from '../db/sql.ts';
 export type Repaired = { courseId: bigint; backupId: string; lastStatus: LastStatus };
 
 /**
- * Puts courses right that are UNFINISHED without a worker that holds their run: it was deleted or moved by hand, or is from before this
- * service. What the controller says is believed; if it says nothing, the run was lost. Nothing is OK only because time has passed.
+ * Puts courses right that are UNFINISHED without a worker that holds their run (it was deleted or moved by hand, or is from before this
+ * service), and those whose run has ended elsewhere while they were QUEUED for it. What the controller says is believed; if it says nothing, the run was lost. Nothing is OK only because time has passed.
  */
 export async function repair(sql: Sql, fallback: Schedule | undefined): Promise<Repaired[]> {
   const rows = await sql<Row & { status: Status | null; outcome: Outcome | null; executiontime: string }>({
@@ -18,6 +18,7 @@ export async function repair(sql: Sql, fallback: Schedule | undefined): Promise<
     text: `select ${courseColumns}, r.status, r.outcome, r.executiontime
            from backup_courses c left join backup_controllers r on r.backupid = c.backupid
            where c.laststatus = '${LastStatus.UNFINISHED}' and (r.status is distinct from ${Status.EXECUTING} or r.leasetoken is null)
+             or c.laststatus = '${LastStatus.QUEUED}' and c.slot > 0 and r.status >= ${Status.FINISHED_ERR}
            order by c.courseid limit ${MOST} for update of c skip locked`,
     values: [],
   });

@@ -45,13 +45,16 @@ export async function claimDue(
 /** The run of the one course that is due. */
 export async function claimOne(replica: With, courseId: bigint): Promise<ClaimedCourse> {
   const claimed = await claimDue(replica);
-  assert.deepEqual(claimed.map(one => one.course!.courseId), [courseId]);
+  assert.deepEqual(
+    claimed.map(one => one.course!.courseId),
+    [courseId],
+  );
   return claimed[0]!;
 }
 
 export async function finish(
   { controllers }: With,
-  { controller, leaseToken }: ClaimedCourse,
+  { controller, leaseToken }: Pick<ClaimedCourse, 'controller' | 'leaseToken'>,
   { outcome = Outcome.SUCCEEDED, ...more }: Finish = {},
 ) {
   const reason = outcome === Outcome.FAILED ? 'the disk is full' : '';
@@ -65,10 +68,17 @@ export async function get({ courses }: With, courseId: bigint): Promise<Course> 
   return (await courses.getCourse({ courseId })).course!;
 }
 
+export async function statusOf(replica: With, courseId: bigint): Promise<string> {
+  return nameOf(CourseStatus, (await get(replica, courseId)).lastStatus);
+}
+
 /** Status, last start and end, next start: what operators look at. 0 is never. */
 export async function standing(replica: With, courseId: bigint): Promise<[string, ...bigint[]]> {
   const { lastStatus, lastStartTime, lastEndTime, nextStartTime } = await get(replica, courseId);
-  return [nameOf(CourseStatus, lastStatus), ...[lastStartTime, lastEndTime, nextStartTime].map(time => time?.seconds ?? 0n)];
+  return [
+    nameOf(CourseStatus, lastStatus),
+    ...[lastStartTime, lastEndTime, nextStartTime].map(time => time?.seconds ?? 0n),
+  ];
 }
 
 /** The records of a course, by their starts. */
