@@ -5,6 +5,7 @@ import { createDatabase, createEmptyDatabase, type Database, openTestOrm } from 
 
 const TABLES = [
   'backup_controllers',
+  'backup_course_runs',
   'backup_courses',
   'backup_exclusives',
   'backup_log_heads',

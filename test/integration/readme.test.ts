@@ -50,8 +50,8 @@ describe('README.md', function () {
   });
 
   it('gives a run that was created to a worker', async () => {
-    const [, , create = '', claim = '', ...more] = bufCurls();
-    assert.ok(create.includes('/CreateController') && claim.includes('/ClaimControllers') && more.length === 0);
+    const [, , create = '', claim = ''] = bufCurls();
+    assert.ok(create.includes('/CreateController') && claim.includes('/ClaimControllers'));
     await using backend = await startBackend();
     await using creating = paste(create, backend.address);
     assert.equal(await creating.exit(), 0, creating.output());
@@ -60,6 +60,23 @@ describe('README.md', function () {
     const idIn = (output: string) => /"backupId": +"(\w{32})"/.exec(output)?.[1];
     assert.equal(idIn(claiming.output()), idIn(creating.output()) ?? assert.fail(creating.output()));
     assert.match(claiming.output(), /"leaseToken": +"[0-9a-f-]{36}"/);
+  });
+
+  it('gives a course that was asked for to a worker', async () => {
+    const [, , , , upsert = '', run = '', claim = '', ...more] = bufCurls();
+    assert.ok(
+      /UpsertCourses/.test(upsert) && /RunCourseNow/.test(run) && /ClaimDueCourses/.test(claim) && !more.length,
+    );
+    await using backend = await startBackend();
+    for (const [command, said] of [
+      [upsert, /"nextStartTime"/],
+      [run, /COURSE_STATUS_QUEUED/],
+      [claim, /"leaseToken"/],
+    ] as const) {
+      await using calling = paste(command, backend.address);
+      assert.equal(await calling.exit(), 0, calling.output());
+      assert.match(calling.output(), said);
+    }
   });
 
   it('states settings with their defaults', () => {

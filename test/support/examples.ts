@@ -11,7 +11,7 @@ import {
   Type,
   WatchEnd_Reason,
 } from '../../src/gen/backup/v1/controller_pb.ts';
-import { CourseService } from '../../src/gen/backup/v1/course_pb.ts';
+import { CourseService, CourseStatus } from '../../src/gen/backup/v1/course_pb.ts';
 import { LogLevel } from '../../src/gen/backup/v1/entry_pb.ts';
 import { ErrorReason } from '../../src/gen/backup/v1/error_pb.ts';
 import { LogService, TailEnd_Reason } from '../../src/gen/backup/v1/log_pb.ts';
@@ -26,6 +26,7 @@ export type Given = {
   failedId: string;
   leaseToken: string;
   courseId: string;
+  dueCourseId: string;
 };
 
 /** The request of a method that takes a stream is a list. */
@@ -43,6 +44,8 @@ function example<M extends DescMethod>(
 ): Example {
   return { method, request, check };
 }
+
+const berlin = { timeZone: 'Europe/Berlin', weekly: { weekdays: '1111111', hour: 2, minute: 30 } };
 
 /** A call of every method, as a program makes it that knows JSON. */
 export function examples(): Example[] {
@@ -210,6 +213,46 @@ export function examples(): Example[] {
       },
     ),
     example(
+      courses.runCourseNow,
+      ({ courseId }) => ({ courseId }),
+      ([answer]) => assert.equal(answer?.course?.lastStatus, CourseStatus.QUEUED),
+    ),
+    example(
+      courses.claimDueCourses,
+      () => ({ worker: 'abroad', maxCourses: 1000, userId: '2' }),
+      ([answer], { dueCourseId }) => {
+        const one = answer?.claimed.find(({ course }) => course?.courseId === BigInt(dueCourseId));
+        assert.deepEqual([one?.controller?.userId, one?.slotTime?.seconds], [2n, 1000n]);
+      },
+    ),
+    example(
+      courses.skipCourse,
+      ({ courseId }) => ({ courseId, reason: 'nothing has changed', nextStart: { schedule: berlin } }),
+      ([answer]) => {
+        assert.equal(answer?.course?.lastStatus, CourseStatus.SKIPPED);
+        assert.ok(answer.course.nextStartTime);
+      },
+    ),
+    example(
+      courses.listCourseRuns,
+      ({ dueCourseId }) => ({ filter: { courseId: dueCourseId, kinds: ['COURSE_RUN_KIND_SKIPPED'] } }),
+      ([answer]) => assert.equal(answer?.runs.length, 0),
+    ),
+    example(
+      courses.nextStartTimes,
+      () => ({ schedule: berlin, from: '2026-03-28T12:00:00Z', count: 2 }),
+      ([answer]) =>
+        assert.deepEqual(
+          answer?.startTimes.map(({ seconds }) => seconds),
+          ['2026-03-29T01:00:00Z', '2026-03-30T00:30:00Z'].map(time => BigInt(Date.parse(time) / 1000)),
+        ),
+    ),
+    example(
+      courses.summarizeCourses,
+      () => ({ filter: { statuses: ['COURSE_STATUS_NOT_YET_RUN'] } }),
+      ([answer]) => assert.ok(answer!.total > 0n && answer!.statuses.length === 7),
+    ),
+    example(
       courses.deleteCourse,
       ({ courseId }) => ({ courseId }),
       answers => assert.equal(answers.length, 1),
@@ -261,7 +304,10 @@ export async function prepare({ controllers, courses, logs }: Backend): Promise<
   const { backupId } = controller!;
   await logs.appendLogs({ backupId, entries: [{ level: LogLevel.INFO, message: 'hello' }] });
   const courseId = randomInt(1, 2 ** 40);
-  await courses.upsertCourses({ courses: [{ courseId: BigInt(courseId) }] });
+  const dueCourseId = courseId + 1;
+  await courses.upsertCourses({
+    courses: [{ courseId: BigInt(courseId) }, { courseId: BigInt(dueCourseId), nextStartTime: { seconds: 1000n } }],
+  });
   const queued = { ...backup, purpose: Purpose.ASYNC, status: Status.AWAITING, itemId: BigInt(courseId) };
   const waiting = await controllers.createController(queued);
   const failed = await controllers.createController(queued);
@@ -276,5 +322,6 @@ export async function prepare({ controllers, courses, logs }: Backend): Promise<
     leaseToken: claimed[0]!.leaseToken,
     failedId: failed.controller!.backupId,
     courseId: String(courseId),
+    dueCourseId: String(dueCourseId),
   };
 }

@@ -36,6 +36,21 @@ const rules: Rule[] = [
     but: /^src\/log\/head\.ts$/,
   },
   {
+    they: 'courses know neither those who move them nor workers',
+    files: /^src\/course\//,
+    never: /^src\/(automation|log|payload|retention|summary|watch|work)\//,
+  },
+  {
+    they: 'what moves courses knows no workers',
+    files: /^src\/automation\//,
+    never: /^src\/(log|payload|retention|summary|watch|work)\//,
+  },
+  {
+    they: 'what courses and schedules are knows no database but its columns, and no protocol',
+    files: /^src\/course\/(lifecycle|schedule)\.ts$/,
+    never: /^(src\/(db|gen|grpc)\/|@)/,
+  },
+  {
     they: 'watches know controllers and no other room',
     files: /^src\/watch\//,
     never: /^src\/(course|log|payload|request|retention|summary|work)\//,

@@ -9,7 +9,7 @@ import {
   type MessageInitShape,
   toBinary,
 } from '@bufbuild/protobuf';
-import { FileDescriptorProtoSchema } from '@bufbuild/protobuf/wkt';
+import { type FileDescriptorProto, FileDescriptorProtoSchema, FileDescriptorSetSchema } from '@bufbuild/protobuf/wkt';
 import { field as fieldRules } from '@bufbuild/protovalidate/gen/buf/validate/validate_pb.js';
 import { Client, type ClientDuplexStream, credentials, status } from '@grpc/grpc-js';
 import { ControllerService } from '../../src/gen/backup/v1/controller_pb.ts';
@@ -62,6 +62,7 @@ for (const version of [V1, V1Alpha]) {
         'backup/v1/entry.proto',
         'backup/v1/error.proto',
         'backup/v1/log.proto',
+        'backup/v1/schedule.proto',
         'backup/v1/window.proto',
         'buf/validate/validate.proto',
         'google/protobuf/descriptor.proto',
@@ -70,7 +71,7 @@ for (const version of [V1, V1Alpha]) {
         'google/protobuf/timestamp.proto',
         'google/rpc/code.proto',
       ]);
-      const registry = createFileRegistry(file[0]!, name => file.find(imported => imported.name === name));
+      const registry = createFileRegistry(create(FileDescriptorSetSchema, { file: importsFirst(file) }));
       assert.deepEqual(
         registry.getService('backup.v1.LogService')?.methods.map(({ name }) => name),
         LogService.methods.map(({ name }) => name),
@@ -242,4 +243,15 @@ function start(...services: DescService[]): Promise<RunningServer> {
       report: () => {},
     },
   );
+}
+
+/** Files behind those that they import, which a registry wants. */
+function importsFirst(files: FileDescriptorProto[]): FileDescriptorProto[] {
+  const sorted = new Set<FileDescriptorProto>();
+  const visit = (file: FileDescriptorProto) => {
+    for (const name of file.dependency) visit(files.find(imported => imported.name === name)!);
+    sorted.add(file);
+  };
+  files.forEach(visit);
+  return [...sorted];
 }

@@ -37,6 +37,10 @@ describe('CourseService.UpsertCourses', () => {
       laststatus: '5',
       nextstarttime: '1900000000',
       revision: 1,
+      schedule: '',
+      backupid: '',
+      slot: '0',
+      queuedfor: '0',
     });
     assert.deepEqual((await backend.courses.getCourse({ courseId })).course, courses[0]);
   });

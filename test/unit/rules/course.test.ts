@@ -1,19 +1,31 @@
 import {
+  ClaimDueCoursesRequestSchema,
   CourseFilterSchema,
+  CourseRunFilterSchema,
   CourseStatus,
   CourseUpsertSchema,
   DeleteCourseRequestSchema,
   file_backup_v1_course,
   GetCourseRequestSchema,
+  ListCourseRunsRequestSchema,
   ListCoursesRequestSchema,
+  NextStartTimesRequestSchema,
+  RunCourseNowRequestSchema,
+  SkipCourseRequestSchema,
   UpsertCoursesRequestSchema,
 } from '../../../src/gen/backup/v1/course_pb.ts';
 import { describeRules, refuses, table } from '../../support/rules.ts';
-import { badNanos, etag, int64From, pageSize, pageToken, requestId, time } from './edges.ts';
+import { badNanos, duration, etag, int64From, pageSize, pageToken, requestId, text, time } from './edges.ts';
 
 const courses = (...ids: number[]) => ids.map(id => ({ courseId: BigInt(id) }));
 const upTo = (most: number) => [...Array(most).keys()].map(n => n + 1);
 const TEN_YEARS = 315_360_000n;
+
+/** Text that must be there. */
+function required(path: string, most: number) {
+  const { accepts, refuses: refused } = text(path, most);
+  return { accepts, refuses: { [path]: ['', ...refused[path]!] } };
+}
 
 describeRules(file_backup_v1_course, [
   table(GetCourseRequestSchema, { courseId: 1n }, { courseId: int64From('course_id', 1n) }),
@@ -53,6 +65,7 @@ describeRules(file_backup_v1_course, [
     {},
     {
       order: { accepts: [0, 1, 2, 3], refuses: { order: [4, -1] } },
+      view: { accepts: [0, 1, 2], refuses: { view: [3, -1] } },
       pageSize,
       pageToken,
     },
@@ -80,6 +93,47 @@ describeRules(file_backup_v1_course, [
     },
   ),
   table(DeleteCourseRequestSchema, { courseId: 1n }, { courseId: int64From('course_id', 1n), etag, requestId }),
+  table(
+    ClaimDueCoursesRequestSchema,
+    { worker: 'worker-1' },
+    {
+      worker: required('worker', 100),
+      maxCourses: { accepts: [0, 1, 1000], refuses: { max_courses: [-1, 1001, -(2 ** 31), 2 ** 31 - 1] } },
+      leaseDuration: duration('lease_duration', 1n, 86_400n),
+      userId: int64From('user_id', 0n),
+      format: {
+        accepts: ['', 'a', 'moodle2', 'a-b_9', 'x'.repeat(20)],
+        refuses: { format: ['A', 'a b', 'x'.repeat(21), 'ä', 'a\0', 'a\n'] },
+      },
+      requestId,
+    },
+  ),
+  table(
+    SkipCourseRequestSchema,
+    { courseId: 1n, reason: 'hidden' },
+    { courseId: int64From('course_id', 1n), reason: required('reason', 1000), etag, requestId },
+  ),
+  table(RunCourseNowRequestSchema, { courseId: 1n }, { courseId: int64From('course_id', 1n), etag, requestId }),
+  table(
+    CourseRunFilterSchema,
+    {},
+    {
+      courseId: {
+        accepts: [0n, 1n, 2n ** 63n - 1n],
+        refuses: { course_id: [-1n, -(2n ** 63n)] },
+      },
+      kinds: {
+        accepts: [[], [1, 2, 3], [3, 3, 3]],
+        refuses: { kinds: [[1, 2, 3, 1]], 'kinds[1]': [0, 4, -1].map(bad => [1, bad]) },
+      },
+    },
+  ),
+  table(ListCourseRunsRequestSchema, {}, { pageSize, pageToken }),
+  table(
+    NextStartTimesRequestSchema,
+    {},
+    { from: time('from', 0n), count: { accepts: [0, 1, 1000], refuses: { count: [-1, 1001, 2 ** 31 - 1] } } },
+  ),
 ]);
 
 describe('The rules of courses in requests', () => {
@@ -88,6 +142,7 @@ describe('The rules of courses in requests', () => {
     refuses(UpsertCoursesRequestSchema, upsert({ courseId: 0n }), 'courses[1].course_id');
     refuses(UpsertCoursesRequestSchema, upsert({ nextStartTime: { seconds: 0n } }), 'courses[1].next_start_time');
     refuses(UpsertCoursesRequestSchema, upsert({ nextStartTime: badNanos(5n)[0]! }), 'courses[1].next_start_time');
+    refuses(UpsertCoursesRequestSchema, upsert({ schedule: { timeZone: 'UTC' } }), 'courses[1].schedule.rule');
     refuses(ListCoursesRequestSchema, { filter: { overdueBy: { seconds: -1n } } }, 'filter.overdue_by');
   });
 });

@@ -2898,7 +2898,7 @@ export const ControllerService: GenService<{
   },
   /**
    * Gives work to a worker: up to n controllers that are AWAITING, DELAYED and due, the longest due first. Each becomes EXECUTING, with a
-   * lease and its attempt counted up; no two callers ever get the same. With `wait` the call parks until there is work, on whichever replica
+   * lease, its attempt counted up and its progress at 0 again; no two callers ever get the same. With `wait` the call parks until there is work, on whichever replica
    * it appears; the answer is empty when there was none.
    *
    * An answer that was lost leaves leases that nobody knows of: use `request_id`, which gives the same leases again.
