@@ -51,20 +51,23 @@ export function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }
 
+/** Proof that a run is the worker's, to be sent with everything that is written for it. */
+export type Lease = { backupId: string; leaseToken: string };
+
 /** Appends entries in their order. While one append is under way the next batch piles up: the busier it is, the larger they get. */
 export class LogWriter {
   /** Entries that the service has kept. */
   written = 0;
   readonly #logs: TypedClient<typeof LogService>;
-  readonly #backupId: string;
+  readonly #lease: Lease;
   readonly #stop: AbortSignal;
   readonly #pile: Entry[] = [];
   #appending: Promise<void> | undefined;
   #failure: unknown;
 
-  constructor(logs: TypedClient<typeof LogService>, backupId: string, stop: AbortSignal) {
+  constructor(logs: TypedClient<typeof LogService>, lease: Lease, stop: AbortSignal) {
     this.#logs = logs;
-    this.#backupId = backupId;
+    this.#lease = lease;
     this.#stop = stop;
   }
 
@@ -89,7 +92,7 @@ export class LogWriter {
       while (this.#pile.length > 0) {
         const entries = this.#nextBatch();
         // With its own id, and the same one each time, a batch is appended once however often it is sent.
-        const request = { backupId: this.#backupId, entries, requestId: randomUUID() };
+        const request = { ...this.#lease, entries, requestId: randomUUID() };
         const { dropped } = await patiently(() => this.#logs.appendLogs(request, LIMIT), this.#stop);
         this.written += entries.length - dropped;
       }
@@ -113,39 +116,3 @@ type Entry = { level: LogLevel; message: string; createTime: Timestamp };
 
 const BATCH_ENTRIES = 1000;
 const BATCH_BYTES = 1024 * 1024;
-
-/** Reports at most twice a second and never makes the work wait. */
-export class ProgressReporter {
-  /** Aborted when the service no longer takes reports: somebody else has ended the run. */
-  readonly refused = new AbortController();
-  readonly #controllers: TypedClient<typeof ControllerService>;
-  readonly #backupId: string;
-  #last = 0;
-  #underWay: Promise<void> | undefined;
-
-  constructor(controllers: TypedClient<typeof ControllerService>, backupId: string) {
-    this.#controllers = controllers;
-    this.#backupId = backupId;
-  }
-
-  report(progress: number): void {
-    if (this.#underWay || Date.now() - this.#last < 500) return;
-    this.#last = Date.now();
-    this.#underWay = this.#send(progress);
-  }
-
-  async settled(): Promise<void> {
-    await this.#underWay;
-  }
-
-  async #send(progress: number): Promise<void> {
-    const request = { backupId: this.#backupId, controller: { progress }, updateMask: { paths: ['progress'] } };
-    try {
-      await this.#controllers.updateController(request, LIMIT);
-    } catch (error) {
-      // One that was lost is made up for by the next.
-      if (!mayPass(error)) this.refused.abort(error);
-    }
-    this.#underWay = undefined;
-  }
-}

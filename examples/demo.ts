@@ -11,7 +11,7 @@ import { LogLevel } from '../src/gen/backup/v1/entry_pb.ts';
 import { checkFolder } from './archive.ts';
 import { messageOf } from './client.ts';
 import { lineOf, nameOf, tailLogs } from './tail.ts';
-import { backUp, newBackupId } from './worker.ts';
+import { backUpFolder, newBackupId } from './worker.ts';
 
 const REPOSITORY = fileURLToPath(new URL('..', import.meta.url));
 
@@ -23,7 +23,7 @@ async function demo(folder: string, stop: AbortController): Promise<void> {
   console.log(`The service answers on ${service.address}.\nBackup ${backupId} of ${folder}`);
 
   const leave = new AbortController();
-  const worker = backUp(service.address, folder, backupId, stop.signal);
+  const worker = backUpFolder(service.address, folder, backupId, stop.signal);
   const tail = watch(service.address, backupId, leave.signal);
   // A run that failed has an end, too, and the tail should get to it; unless the service could not be told.
   worker.catch(() => delay(3000, undefined, { ref: false }).then(() => leave.abort()));

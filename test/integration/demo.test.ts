@@ -18,7 +18,7 @@ import { basename, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { list } from 'tar';
 import { tailLogs } from '../../examples/tail.ts';
-import { backUp, newBackupId } from '../../examples/worker.ts';
+import { backUpFolder, newBackupId } from '../../examples/worker.ts';
 import { Status } from '../../src/gen/backup/v1/controller_pb.ts';
 import { LogLevel } from '../../src/gen/backup/v1/entry_pb.ts';
 import { startBackend, startReplica } from '../support/backend.ts';
@@ -199,7 +199,7 @@ describe('the demo', function () {
     const settings = { TAIL_MAX_AGE: '50ms', SHUTDOWN_GRACE: '100ms' };
     const backend = stack.use(await startBackend({ settings }));
     const backupId = newBackupId();
-    const worker = backUp(backend.address, folder, backupId, new AbortController().signal);
+    const worker = backUpFolder(backend.address, folder, backupId, new AbortController().signal);
     let restarted: PromiseLike<unknown> | undefined;
     let streams = 0;
     let received = 0;
