@@ -81,7 +81,8 @@ describe('CourseService.ClaimDueCourses', () => {
       controller: { execution: Execution.DELAYED },
       updateMask: { paths: ['execution'] },
     });
-    const other = await course(backend);
+    const other = await course(backend, { nextStartTime: at(2000n) });
+    await backend.database.query('update backup_courses set laststarttime = 5 where courseid = $1', [other]);
     assert.deepEqual(idsOf(await claimDue(backend, { maxCourses: 1 })), [other]);
     const { claimed } = await backend.controllers.claimControllers({ worker: 'w' });
     await finish(backend, claimed[0]!);

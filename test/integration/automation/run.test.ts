@@ -206,6 +206,17 @@ describe('A run of a course', () => {
     );
   });
 
+  it('that was put right is not told of again when its controller ends at last', async () => {
+    const courseId = await course(backend);
+    const { backupId } = (await claimOne(backend, courseId)).controller!;
+    await backend.database.query('update backup_controllers set leasetoken = null where backupid = $1', [backupId]);
+    await eventually(async () => assert.equal(await statusOf(backend, courseId), 'ERROR'));
+    const before = await get(backend, courseId);
+    await backend.controllers.cancelController({ backupId });
+    assert.deepEqual(await get(backend, courseId), before);
+    assert.deepEqual(await told(backend, courseId), ['1000 RAN LOST']);
+  });
+
   it('logs and reports like any other', async () => {
     const courseId = await course(backend);
     const { controller, leaseToken } = await claimOne(backend, courseId);
