@@ -4,6 +4,7 @@ import { defineConfig, MikroORM } from '@mikro-orm/postgresql';
 import { Controller, Exclusive, Removal } from '../controller/entity.ts';
 import { Course, CourseRun } from '../course/entity.ts';
 import { LogEntry, LogHead, LogRequest } from '../log/entity.ts';
+import { LogImport } from '../moodle/entity.ts';
 import { Payload, PayloadChunk } from '../payload/entity.ts';
 import { AnsweredRequest } from '../request/entity.ts';
 import { Setting } from './setting.ts';
@@ -35,6 +36,7 @@ export function openOrm(options: DatabaseOptions): Promise<MikroORM> {
         LogEntry,
         LogHead,
         LogRequest,
+        LogImport,
         AnsweredRequest,
         Setting,
       ],

@@ -9,6 +9,7 @@ const TABLES = [
   'backup_courses',
   'backup_exclusives',
   'backup_log_heads',
+  'backup_log_imports',
   'backup_log_requests',
   'backup_logs',
   'backup_payload_chunks',
