@@ -12,13 +12,14 @@ import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { startEmbeddedPostgres } from '../src/db/embedded.ts';
 import { type Figure, print } from './figure.ts';
+import { imports } from './import.ts';
 import { queue } from './queue.ts';
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
   options: { json: { type: 'string' }, rounds: { type: 'string', default: '5' } },
 });
-const benchmarks = { queue };
+const benchmarks = { queue, import: imports };
 const wanted = Object.entries(benchmarks).filter(
   ([name]) => positionals.length === 0 || positionals.some(text => name.includes(text)),
 );

@@ -5,7 +5,8 @@ import { startEmbeddedPostgres } from '../db/embedded.ts';
 import { migrate } from '../db/migrate.ts';
 import { openOrm } from '../db/orm.ts';
 import { importMoodle, isComplete, type Progress, type Tally } from '../moodle/import.ts';
-import { openSource, SourceError } from '../moodle/source.ts';
+import { openSource } from '../moodle/open.ts';
+import { SourceError } from '../moodle/source.ts';
 
 type Options = { from: string; to?: string; prefix: string; batchSize: number; json?: true };
 

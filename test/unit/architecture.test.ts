@@ -51,6 +51,17 @@ const rules: Rule[] = [
     never: /^(src\/(db|gen|grpc)\/|@)/,
   },
   {
+    they: 'the service does without commands and imports',
+    files: /^src\/(?!cli\/|moodle\/|db\/orm\.ts$)/,
+    never: /^(src\/(cli|moodle)\/|commander$|cli-progress$|mysql2)/,
+  },
+  {
+    they: 'an import knows tables and no rooms',
+    files: /^src\/moodle\//,
+    never: /^src\//,
+    but: /^src\/(db|moodle)\//,
+  },
+  {
     they: 'watches know controllers and no other room',
     files: /^src\/watch\//,
     never: /^src\/(course|log|payload|request|retention|summary|work)\//,
