@@ -8,9 +8,12 @@ import { importMoodle, isComplete, type Progress, type Tally } from '../moodle/i
 import { openSource } from '../moodle/open.ts';
 import { SourceError } from '../moodle/source.ts';
 
+type Environment = Record<string, string | undefined>;
+
 type Options = { from: string; to?: string; prefix: string; batchSize: number; json?: true };
 
-export function importCommand(): Command {
+/** `environment` has the service's own settings. */
+export function importCommand(environment: Environment): Command {
   const moodle = new Command('moodle')
     .description('Copy controllers, courses and logs of a Moodle database into the service.')
     .requiredOption('--from <url>', 'the Moodle database: postgresql://, mysql:// or mariadb://')
@@ -19,7 +22,7 @@ export function importCommand(): Command {
     .option('--batch-size <rows>', 'rows in a transaction, 1 to 10000', wholeNumber, 2000)
     .option('--json', 'print the summary as JSON')
     .addHelpText('after', HELP)
-    .action(run);
+    .action((options: Options) => run(options, environment));
   return new Command('import').description('Bring in what another system has.').addCommand(moodle);
 }
 
@@ -31,10 +34,10 @@ Exit code: 0 when every row of the source is in the service, 1 when not, 2 for a
 
   npm run cli -- import moodle --from mysql://moodle:secret@db.example.org/moodle --to postgresql://backup@localhost/backup`;
 
-async function run({ from, to, prefix, batchSize, json }: Options): Promise<void> {
+async function run({ from, to, prefix, batchSize, json }: Options, environment: Environment): Promise<void> {
   try {
     await using source = await openSource(from, prefix);
-    await using target = await openTarget(to ?? process.env['DATABASE_URL']);
+    await using target = await openTarget(to ?? environment['DATABASE_URL'], environment['DATA_DIR']);
     using screen = process.stderr.isTTY ? bars() : lines();
     const tallies = await importMoodle(source, target.pool, { batchSize, progress: screen.progress });
     screen[Symbol.dispose]();
@@ -48,10 +51,12 @@ async function run({ from, to, prefix, batchSize, json }: Options): Promise<void
 }
 
 /** The service's database, with the schema of this version. */
-async function openTarget(given: string | undefined): Promise<AsyncDisposable & { pool: pg.Pool }> {
+async function openTarget(
+  given: string | undefined,
+  dataDir = '.data/postgres',
+): Promise<AsyncDisposable & { pool: pg.Pool }> {
   await using opening = new AsyncDisposableStack();
-  const url =
-    given ?? opening.use(await startEmbeddedPostgres({ dataDir: process.env['DATA_DIR'] ?? '.data/postgres' })).url;
+  const url = given ?? opening.use(await startEmbeddedPostgres({ dataDir })).url;
   const orm = await openOrm({ url, poolSize: 2, connectTimeoutMs: 10_000, statementTimeoutMs: 600_000, log: () => {} });
   await migrate(orm, url).finally(() => orm.close());
   const pool = new pg.Pool({ connectionString: url, application_name: 'backup-management import', max: 2 });

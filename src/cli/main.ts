@@ -3,7 +3,7 @@ import { importCommand } from './import.ts';
 
 const program = new Command('backup-management')
   .description('Tools for those who run Backup Management.')
-  .addCommand(importCommand());
+  .addCommand(importCommand(process.env));
 tellWrongUse(program);
 await program.parseAsync();
 

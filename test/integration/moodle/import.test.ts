@@ -1,9 +1,13 @@
 import { strict as assert } from 'node:assert';
 import { once } from 'node:events';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { startEmbeddedPostgres } from '../../../src/db/embedded.ts';
 import { LogLevel } from '../../../src/gen/backup/v1/entry_pb.ts';
 import { TailEnd_Reason } from '../../../src/gen/backup/v1/log_pb.ts';
 import { type Backend, startBackend } from '../../support/backend.ts';
-import { createEmptyDatabase } from '../../support/database.ts';
+import { createDatabase, createEmptyDatabase } from '../../support/database.ts';
 import { eventually } from '../../support/eventually.ts';
 import { hasMariadb, startMariadb } from '../../support/mariadb.ts';
 import {
@@ -264,3 +268,27 @@ for (const [name, open] of [
     });
   });
 }
+
+describe('An import that does not say where to', function () {
+  this.timeout(60_000);
+
+  it('goes to DATABASE_URL, or into the embedded database, unless the service has it', async () => {
+    await using stack = new AsyncDisposableStack();
+    const moodle = await postgres(stack);
+    await createTables(moodle);
+    await fill(moodle);
+    const target = stack.use(await createDatabase());
+    assert.equal((await importing(['--from', moodle.url], { DATABASE_URL: target.url })).code, 0);
+    const [{ n } = {}] = await target.query('select count(*)::int as n from backup_logs');
+    assert.equal(n, 200);
+
+    const folder = mkdtempSync(join(tmpdir(), 'import-'));
+    stack.defer(() => rmSync(folder, { recursive: true }));
+    const embedded = { DATABASE_URL: undefined, DATA_DIR: join(folder, 'postgres') };
+    assert.match((await importing(['--from', moodle.url], embedded)).out, /backup_logs +200 +200 +200 +0 +0/);
+    await using _running = await startEmbeddedPostgres({ dataDir: embedded.DATA_DIR, durable: false });
+    const { code, err } = await importing(['--from', moodle.url], embedded);
+    assert.equal(code, 1);
+    assert.match(err, /^the import has failed: .*postgres/);
+  });
+});

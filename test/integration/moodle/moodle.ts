@@ -111,13 +111,13 @@ export async function log({ run }: Pick<Moodle, 'run'>, id: number, of: string, 
 }
 
 /** Runs the import as an operator does; what it printed. */
-export async function importing(args: string[], env: Record<string, string> = {}) {
+export async function importing(args: string[], env: NodeJS.ProcessEnv = {}) {
   const run = startImport(args, env);
   const [code] = await once(run.child, 'close');
   return { code: code as number, out: run.out(), err: run.err() };
 }
 
-export function startImport(args: string[], env: Record<string, string> = {}) {
+export function startImport(args: string[], env: NodeJS.ProcessEnv = {}) {
   const child = spawn(process.execPath, ['src/cli/main.ts', 'import', 'moodle', ...args], {
     cwd: REPOSITORY,
     env: { ...process.env, ...env },
