@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { Execution } from '../controller/entity.ts';
 import { Status } from '../controller/lifecycle.ts';
 import { fromRow as controllerFromRow, type Shown, shownColumns } from '../controller/row.ts';
-import { claimable, LastStatus, slotDue } from '../course/entity.ts';
+import { AUTOMATED, claimable, LastStatus, slotDue } from '../course/entity.ts';
 import { type Course, claimed } from '../course/lifecycle.ts';
 import type { Schedule } from '../course/schedule.ts';
 import { clock, courseColumns, fromRow, write } from '../course/store.ts';
@@ -120,9 +120,6 @@ function held(row: Row): Held[number] {
 function mayContinue({ lastStatus, slot, backupId }: Course): boolean {
   return lastStatus === LastStatus.QUEUED && slot > 0n && backupId !== '';
 }
-
-/** Moodle's purpose of scheduled backups (backup::MODE_AUTOMATED). */
-const AUTOMATED = 50;
 
 const LEASE = `leaseworker = $3, leasems = $4::int, leasedat = ${epochMillis}, leaseexpires = ${epochMillis} + $4::int`;
 

@@ -15,6 +15,9 @@ export const LastStatus = {
 
 export type LastStatus = (typeof LastStatus)[keyof typeof LastStatus];
 
+/** The purpose of automated backups. Moodle's number (backup::MODE_AUTOMATED). */
+export const AUTOMATED = 50;
+
 /** The start that is waited for, in SQL. */
 export const slotDue = `case laststatus when '${LastStatus.QUEUED}' then queuedfor else nextstarttime end`;
 

@@ -1,5 +1,6 @@
 import { fromRow, type Shown, shownColumns } from '../controller/row.ts';
 import type { Row, Sql } from '../db/sql.ts';
+import { AUTOMATED } from './entity.ts';
 
 /** The last automated run of a course, and how many entries its log has by level. */
 export type Report = { controller: Shown; logCounts: { level: number; count: bigint }[] };
@@ -33,6 +34,3 @@ function countsOf(counts: Record<string, number> | null): Report['logCounts'] {
     .map(([level, count]) => ({ level: Number(level), count: BigInt(count) }))
     .sort((a, b) => a.level - b.level);
 }
-
-/** Moodle's purpose of scheduled backups (backup::MODE_AUTOMATED). */
-const AUTOMATED = 50;
