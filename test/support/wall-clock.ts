@@ -31,11 +31,15 @@ export function wallClock(zone: string, year: number): WallClock {
       minutes.push([hour + i, shows]);
     }
   }
+  const known = new Map<string, bigint[]>();
   return {
     from: BigInt(from * 60) + 86_400n,
     to: BigInt(to * 60) - 86_400n,
     dailyStarts(time) {
+      const found = known.get(time);
+      if (found) return found;
       const starts: bigint[] = [];
+      known.set(time, starts);
       const done = new Set<string>();
       let [, before] = minutes[0]!;
       for (const [instant, shows] of minutes) {
