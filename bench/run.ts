@@ -11,6 +11,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { startEmbeddedPostgres } from '../src/db/embedded.ts';
+import { appends } from './append.ts';
 import { type Figure, print } from './figure.ts';
 import { imports } from './import.ts';
 import { queue } from './queue.ts';
@@ -19,7 +20,7 @@ const { values, positionals } = parseArgs({
   allowPositionals: true,
   options: { json: { type: 'string' }, rounds: { type: 'string', default: '5' } },
 });
-const benchmarks = { queue, import: imports };
+const benchmarks = { append: appends, queue, import: imports };
 const wanted = Object.entries(benchmarks).filter(
   ([name]) => positionals.length === 0 || positionals.some(text => name.includes(text)),
 );

@@ -7,9 +7,15 @@ import pg from 'pg';
 /** The service as a process of its own. */
 export type Service = AsyncDisposable & { readonly address: string; readonly process: ChildProcess };
 
-export async function startService(databaseUrl: string, settings: Record<string, string> = {}): Promise<Service> {
-  const child = spawn(process.execPath, [join(import.meta.dirname, '../src/main.ts')], {
-    env: { ...process.env, DATABASE_URL: databaseUrl, LISTEN: '127.0.0.1:0', SERVICE_LOG: 'warn', ...settings },
+export function startService(databaseUrl: string, settings: Record<string, string> = {}): Promise<Service> {
+  const program = join(import.meta.dirname, '../src/main.ts');
+  return startProgram(program, { DATABASE_URL: databaseUrl, LISTEN: '127.0.0.1:0', SERVICE_LOG: 'warn', ...settings });
+}
+
+/** A program that says where it serves. */
+export async function startProgram(program: string, environment: Record<string, string>): Promise<Service> {
+  const child = spawn(process.execPath, [program], {
+    env: { ...process.env, ...environment },
     stdio: ['ignore', 'pipe', 'inherit'],
   });
   let output = '';

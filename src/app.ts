@@ -21,6 +21,7 @@ import type { Admission } from './grpc/admission.ts';
 import { served } from './grpc/bind.ts';
 import type { ServingState } from './grpc/health.ts';
 import { startServer } from './grpc/server.ts';
+import { Appender } from './log/appender.ts';
 import { logService } from './log/service.ts';
 import { payloadService } from './payload/service.ts';
 import { dropStaleChunks } from './payload/stale.ts';
@@ -134,6 +135,7 @@ export async function startApp(config: Config, log: Logger): Promise<App> {
           LogService,
           logService({
             pool,
+            appender: new Appender(sqlOn(hot), { mostBytes: config.APPEND_QUEUE_BYTES }),
             doorbell,
             tokens,
             runsOf: runsOf(orm),

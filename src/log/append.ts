@@ -8,6 +8,19 @@ export type NewEntry = { level: number; message: string; at: { seconds: bigint; 
 
 export type Appended = { firstId: bigint; lastId: bigint };
 
+/** With how many of the entries were not kept: of the first answer, when it is given again. */
+export type Kept = Appended & { dropped: number };
+
+/** Entries for one backup, all or none. */
+export type Append = {
+  backupId: string;
+  entries: NewEntry[];
+  /** They count only while this lease is held; the empty string is none. */
+  leaseToken: string;
+  /** With this, they are appended once. The digest is of what was asked. */
+  request?: { id: string; digest: Buffer; dropped: number };
+};
+
 /**
  * Appends entries to the log of one backup: all or none, durable when this resolves. With a lease token they are those of the attempt that
  * holds the lease; undefined, and nothing is appended, when it is not held.
@@ -35,26 +48,28 @@ export async function append(
  */
 export async function appendOnce(
   sql: Sql,
-  backupId: string,
-  entries: NewEntry[],
-  request: { id: string; dropped: number; content: Uint8Array },
-  leaseToken = '',
-): Promise<(Appended & { dropped: number }) | undefined> {
-  const digest = createHash('sha256').update(request.content).digest();
+  { backupId, entries, leaseToken }: Append,
+  { id, digest, dropped }: NonNullable<Append['request']>,
+): Promise<Kept | undefined> {
   const statement = {
     ...(leaseToken
       ? { name: 'append-once-held', text: HELD_APPEND_ONCE }
       : { name: 'append-once', text: FREE_APPEND_ONCE }),
-    values: [...columns(backupId, entries, leaseToken), request.id, digest, request.dropped],
+    values: [...columns(backupId, entries, leaseToken), id, digest, dropped],
   };
   try {
     const [row] = await sql<HeadRow>(statement);
-    if (row) return { ...appended(row, entries.length), dropped: request.dropped };
+    if (row) return { ...appended(row, entries.length), dropped };
   } catch (error) {
     // The key of the kept answers has refused the whole statement, the ids that it took included.
     if ((error as { constraint?: string }).constraint !== 'backup_log_requests_pkey') throw error;
   }
-  return firstAnswer(sql, backupId, request.id, digest);
+  return firstAnswer(sql, backupId, id, digest);
+}
+
+/** What a request is made of, for `Append.request`. */
+export function digestOf(content: Uint8Array): Buffer {
+  return createHash('sha256').update(content).digest();
 }
 
 /** Whether a lease is held: for a writer whose entries are none, because all were dropped. */
@@ -118,12 +133,7 @@ function appended(row: HeadRow, count: number): Appended {
   return { firstId: lastId - BigInt(count) + 1n, lastId };
 }
 
-async function firstAnswer(
-  sql: Sql,
-  backupId: string,
-  requestId: string,
-  digest: Buffer,
-): Promise<(Appended & { dropped: number }) | undefined> {
+async function firstAnswer(sql: Sql, backupId: string, requestId: string, digest: Buffer): Promise<Kept | undefined> {
   const [row] = await sql<{ digest: Buffer; firstid: string; lastid: string; dropped: number }>({
     text: 'select digest, firstid, lastid, dropped from backup_log_requests where backupid = $1 and requestid = $2',
     values: [backupId, requestId],

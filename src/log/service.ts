@@ -18,7 +18,8 @@ import {
 import type { Handlers } from '../grpc/bind.ts';
 import { paging } from '../paging.ts';
 import type { Tokens } from '../tokens.ts';
-import { append, appendOnce, isHeld } from './append.ts';
+import { digestOf, isHeld } from './append.ts';
+import type { Appender } from './appender.ts';
 import type { Head } from './head.ts';
 import { type ListedRun, type ListPlace, listRuns } from './list.ts';
 import { type Keeping, keptEntries, toMessage } from './message.ts';
@@ -29,6 +30,7 @@ import { type TailEvent, type TailOptions, tail } from './tail.ts';
 
 type Needs = {
   pool: Pool;
+  appender: Appender;
   doorbell: Doorbell;
   tokens: Tokens;
   defaultPageSize: number;
@@ -43,29 +45,27 @@ type Needs = {
 };
 
 export function logService(needs: Needs): Handlers<typeof LogService> {
-  const { pool, doorbell, tokens } = needs;
+  const { pool, doorbell, tokens, appender } = needs;
   return {
     async appendLogs(request) {
       const { backupId, requestId, leaseToken } = request;
       const entries = keptEntries(request.entries, needs.keeping, 'entries');
       const dropped = request.entries.length - entries.length;
-      const sql = sqlOn(pool);
       if (entries.length === 0) {
-        if (leaseToken && !(await isHeld(sql, backupId, leaseToken))) throw leaseLost(backupId);
+        if (leaseToken && !(await isHeld(sqlOn(pool), backupId, leaseToken))) throw leaseLost(backupId);
         return { dropped };
       }
-      const answer = requestId
-        ? await appendOnce(
-            sql,
-            backupId,
-            entries,
-            { id: requestId, dropped, content: toBinary(AppendLogsRequestSchema, request) },
-            leaseToken,
-          )
-        : await append(sql, backupId, entries, leaseToken);
+      const answer = await appender.append({
+        backupId,
+        entries,
+        leaseToken,
+        ...(requestId && {
+          request: { id: requestId, digest: digestOf(toBinary(AppendLogsRequestSchema, request)), dropped },
+        }),
+      });
       if (!answer) throw leaseLost(backupId);
       doorbell.ring(backupId);
-      return { dropped, ...answer };
+      return requestId ? answer : { ...answer, dropped };
     },
 
     async listLogs(request) {

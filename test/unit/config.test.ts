@@ -48,6 +48,11 @@ const table: Record<Name, { unset: unknown; good: Record<string, unknown>; bad: 
     bad: ['', 'DEBUG', '30', 'warn', 'toString'],
   },
   LOG_MAX_MESSAGE_BYTES: { unset: 1_048_576, good: { 1: 1, 3145728: 3_145_728 }, bad: [...notNumbers, '0', '3145729'] },
+  APPEND_QUEUE_BYTES: {
+    unset: 67_108_864,
+    good: { 1: 1, 2147483647: 2_147_483_647 },
+    bad: [...notNumbers, '0', '2147483648'],
+  },
   REQUEST_RETENTION: { unset: 86_400_000, ...milliseconds, bad: notDurations },
   PAYLOAD_MAX_BYTES: {
     unset: 536_870_912,

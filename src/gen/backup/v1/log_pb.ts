@@ -897,9 +897,9 @@ export const LogService: GenService<{
    *
    * The controller need not exist yet, and may have finished: an entry is never refused for being early or late. With a `request_id`
    * the call may be sent again after a lost answer: it appends nothing then and answers as before. With a `lease_token` the entries are
-   * appended only while that lease is held.
+   * appended only while that lease is held. Appends to one backup that are sent over one connection keep their order.
    *
-   * Errors: INVALID_ARGUMENT (REQUEST_ID_REUSED), FAILED_PRECONDITION (LEASE_LOST).
+   * Errors: INVALID_ARGUMENT (REQUEST_ID_REUSED), FAILED_PRECONDITION (LEASE_LOST), RESOURCE_EXHAUSTED (OVERLOADED).
    *
    * @generated from rpc backup.v1.LogService.AppendLogs
    */

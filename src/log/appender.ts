@@ -1,0 +1,68 @@
+import { Batcher } from '../batch.ts';
+import type { Sql } from '../db/sql.ts';
+import { ErrorReason, retryAfter, StatusError } from '../errors.ts';
+import { type Append, append, appendOnce, type Kept } from './append.ts';
+import { ENTRY_OVERHEAD } from './page.ts';
+import { appendTogether } from './together.ts';
+
+/**
+ * Joins appends that come at the same time into one statement and one commit, also of different backups: group commit. Nothing waits for a
+ * timer; an append that is alone goes alone. Those to the same backup go in the order in which they came. What the database cannot take
+ * waits here, up to a bound; beyond that callers are told to come back.
+ */
+export class Appender {
+  readonly #lanes: Batcher<Append, Kept | undefined>[];
+  readonly #mostBytes: number;
+  #bytes = 0;
+
+  constructor(sql: Sql, { mostBytes }: { mostBytes: number }) {
+    this.#mostBytes = mostBytes;
+    const limits = { lanes: 1, weight: BATCH_BYTES, weigh: bytesOf };
+    this.#lanes = Array.from({ length: LANES }, () => new Batcher(appends => run(sql, appends), limits));
+  }
+
+  /** Durable when it resolves; undefined when the lease is not held, and nothing is appended then. */
+  async append(one: Append): Promise<Kept | undefined> {
+    const bytes = bytesOf(one);
+    // One that is larger than the bound is taken when nothing else waits.
+    if (this.#bytes > 0 && this.#bytes + bytes > this.#mostBytes) throw overloaded();
+    this.#bytes += bytes;
+    try {
+      return await this.#lanes[laneOf(one.backupId)]!.submit(one);
+    } finally {
+      this.#bytes -= bytes;
+    }
+  }
+}
+
+async function run(sql: Sql, appends: Append[]): Promise<(Kept | undefined)[]> {
+  const [one, ...others] = appends;
+  if (others.length > 0) return appendTogether(sql, appends);
+  const { backupId, entries, leaseToken, request } = one!;
+  if (request) return [await appendOnce(sql, one!, request)];
+  const answer = await append(sql, backupId, entries, leaseToken);
+  return [answer && { ...answer, dropped: 0 }];
+}
+
+function laneOf(backupId: string): number {
+  return Number.parseInt(backupId.slice(-2), 16) % LANES;
+}
+
+function bytesOf({ entries }: Append): number {
+  return entries.reduce((sum, { message }) => sum + message.length + ENTRY_OVERHEAD, 0);
+}
+
+function overloaded(): StatusError {
+  return new StatusError(ErrorReason.OVERLOADED, 'more is to be appended than the database takes at the moment', {
+    details: [retryAfter(1000)],
+  });
+}
+
+/**
+ * Statements at a time. Backups are divided among them, so that those to one backup keep their order, and what has to wait for a lock on one log
+ * does not hold up all others. With four, 64 callers were as fast as with two, and PostgreSQL had 40 % more work.
+ */
+const LANES = 2;
+
+/** Of a batch; about a thousand short lines. */
+const BATCH_BYTES = 256 * 1024;

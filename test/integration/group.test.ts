@@ -1,0 +1,163 @@
+import { strict as assert } from 'node:assert';
+import { randomUUID } from 'node:crypto';
+import pg from 'pg';
+import { LogLevel } from '../../src/gen/backup/v1/entry_pb.ts';
+import { type Backend, startBackend } from '../support/backend.ts';
+import { eventually } from '../support/eventually.ts';
+import { refused } from '../support/status.ts';
+import { newBackupId } from '../support/writing.ts';
+import { held, type Lease } from './work/work.ts';
+
+type Call = Partial<Lease> & { lines: string[]; requestId?: string };
+
+describe('Appends that come at the same time', () => {
+  let backend: Backend;
+  beforeEach(async () => {
+    backend = await startBackend();
+  });
+  afterEach(() => backend[Symbol.asyncDispose]());
+
+  const send = ({ backupId = inLane(), lines, ...more }: Call) =>
+    backend.logs.appendLogs({
+      backupId,
+      ...more,
+      entries: lines.map(message => ({ level: LogLevel.INFO, message })),
+    });
+  const idsOf = async (call: ReturnType<typeof send>) => {
+    const { firstId, lastId } = await call;
+    return [firstId, lastId];
+  };
+  const logOf = async (backupId: string) => {
+    const rows = await backend.database.query(
+      'select id::int, message, attempt from backup_logs where backupid = $1 order by id',
+      [backupId],
+    );
+    return rows.map(({ id, message, attempt }) => `${id} ${message}${attempt ? ` (attempt ${attempt})` : ''}`);
+  };
+
+  it('share a commit, and each has an answer of its own', async () => {
+    const [mine, other] = [inLane(), inLane()];
+    const lease = await held(backend, { run: { backupId: inLane() } });
+    const [first, second] = [randomUUID(), randomUUID()];
+    await send({ backupId: other, lines: ['before'], requestId: first });
+    const commits = await countCommits();
+    const { answers } = await together([
+      { backupId: mine, lines: ['a'] },
+      { ...lease, lines: ['b', 'c'] },
+      { ...lease, leaseToken: randomUUID(), lines: ['not mine'] },
+      { backupId: mine, lines: ['d', 'e'], requestId: second },
+      { ...lease, lines: ['f'] },
+      { backupId: lease.backupId, lines: ['free'] },
+    ]);
+    const [a, bc, lost, de, f, free] = answers as [Answer, Answer, Answer, Answer, Answer, Answer];
+    await refused(lost, { code: 'FAILED_PRECONDITION', reason: 'LEASE_LOST' });
+    assert.deepEqual(await Promise.all([a, de].map(idsOf)), [
+      [1n, 1n],
+      [2n, 3n],
+    ]);
+    assert.deepEqual(await Promise.all([bc, f, free].map(idsOf)), [
+      [1n, 2n],
+      [3n, 3n],
+      [4n, 4n],
+    ]);
+    assert.deepEqual(await logOf(mine), ['1 a', '2 d', '3 e']);
+    assert.deepEqual(await logOf(lease.backupId), ['1 b (attempt 1)', '2 c (attempt 1)', '3 f (attempt 1)', '4 free']);
+    assert.equal((await countCommits()) - commits, 2, 'that of the one that was under way, and one for all others');
+    assert.deepEqual(await idsOf(send({ backupId: mine, lines: ['d', 'e'], requestId: second })), [2n, 3n]);
+    assert.deepEqual(await logOf(mine), ['1 a', '2 d', '3 e']);
+  });
+
+  it('do not fail with one of them: the same request again, or what the database refuses', async () => {
+    await backend.database.query("alter table backup_logs add constraint no_poison check (message <> 'poison')");
+    const [mine, other] = [inLane(), inLane()];
+    const requestId = randomUUID();
+    await send({ backupId: other, lines: ['once'], requestId });
+    const { answers } = await together([
+      { backupId: mine, lines: ['a'] },
+      { backupId: other, lines: ['once'], requestId },
+      { backupId: mine, lines: ['b', 'poison'] },
+      { backupId: other, lines: ['else'], requestId },
+      { backupId: mine, lines: ['c'] },
+    ]);
+    const [a, again, poison, reused, c] = answers as [Answer, Answer, Answer, Answer, Answer];
+    await refused(poison, { code: 'INTERNAL', reason: 'INTERNAL' });
+    await refused(reused, { code: 'INVALID_ARGUMENT', reason: 'REQUEST_ID_REUSED' });
+    assert.deepEqual(await Promise.all([a, again, c].map(idsOf)), [
+      [1n, 1n],
+      [1n, 1n],
+      [2n, 2n],
+    ]);
+    assert.deepEqual([await logOf(mine), await logOf(other)], [['1 a', '2 c'], ['1 once']]);
+  });
+
+  it('keep the order in which a caller has sent them', async () => {
+    const ids = [newBackupId(), newBackupId(), newBackupId()];
+    const calls = Array.from({ length: 600 }, (_, i) => send({ backupId: ids[i % 3]!, lines: [`line ${i}`] }));
+    await Promise.all(calls);
+    for (const [k, backupId] of ids.entries()) {
+      const expected = Array.from({ length: 200 }, (_, i) => `${i + 1} line ${3 * i + k}`);
+      assert.deepEqual(await logOf(backupId), expected);
+    }
+  });
+
+  it('are refused when more waits than is allowed, and those that were taken are kept', async () => {
+    await using small = await startBackend({ settings: { APPEND_QUEUE_BYTES: '10000' } });
+    const backupId = newBackupId();
+    const line = (n: number) =>
+      small.logs.appendLogs({ backupId, entries: [{ level: 40, message: `${n}`.repeat(2000) }] });
+    const lock = new pg.Client({ connectionString: small.database.url });
+    await lock.connect();
+    await lock.query('begin; lock table backup_log_heads in exclusive mode');
+    const taken = [1, 2, 3, 4].map(line);
+    await eventually(() => assert.equal(small.app.admission.calls, 4));
+    const { retry } = await refused(line(5), { code: 'RESOURCE_EXHAUSTED', reason: 'OVERLOADED' });
+    assert.equal(retry?.retryDelay?.seconds, 1n);
+    await lock.query('commit');
+    await lock.end();
+    assert.deepEqual(
+      (await Promise.all(taken)).map(({ lastId }) => lastId),
+      [1n, 2n, 3n, 4n],
+    );
+    assert.equal((await line(6)).lastId, 5n);
+    const huge = await small.logs.appendLogs({ backupId, entries: [{ level: 40, message: 'x'.repeat(50_000) }] });
+    assert.equal(huge.lastId, 6n, 'one that is larger is taken when nothing else waits');
+  });
+
+  type Answer = ReturnType<typeof send>;
+
+  /** Sends these while another one is under way, so that they go together. */
+  async function together(calls: Call[]): Promise<{ answers: Answer[] }> {
+    const lock = new pg.Client({ connectionString: backend.database.url });
+    await lock.connect();
+    await lock.query('begin; lock table backup_log_heads in exclusive mode');
+    const busy = send({ lines: ['under way'] });
+    await eventually(async () => {
+      const [row] = await backend.database.query(
+        "select count(*)::int as n from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'",
+      );
+      assert.equal(row!['n'], 1);
+    });
+    const answers: Answer[] = [];
+    for (const call of calls) {
+      answers.push(send(call));
+      // Who awaits them is not there yet.
+      answers.at(-1)!.catch(() => {});
+      await eventually(() => assert.equal(backend.app.admission.calls, 1 + answers.length));
+    }
+    await lock.query('commit');
+    await lock.end();
+    await busy;
+    return { answers };
+  }
+
+  /** Transactions that have written to logs. */
+  async function countCommits(): Promise<number> {
+    const [row] = await backend.database.query('select count(distinct xmin::text)::int as n from backup_logs');
+    return row!['n'] as number;
+  }
+});
+
+/** Of those that go one after another. */
+function inLane(): string {
+  return `${newBackupId().slice(0, 30)}00`;
+}
