@@ -13,6 +13,7 @@ import { parseArgs } from 'node:util';
 import { startEmbeddedPostgres } from '../src/db/embedded.ts';
 import { appends } from './append.ts';
 import { type Figure, print } from './figure.ts';
+import { gets } from './get.ts';
 import { imports } from './import.ts';
 import { queue } from './queue.ts';
 
@@ -20,7 +21,7 @@ const { values, positionals } = parseArgs({
   allowPositionals: true,
   options: { json: { type: 'string' }, rounds: { type: 'string', default: '5' } },
 });
-const benchmarks = { append: appends, queue, import: imports };
+const benchmarks = { get: gets, append: appends, queue, import: imports };
 const wanted = Object.entries(benchmarks).filter(
   ([name]) => positionals.length === 0 || positionals.some(text => name.includes(text)),
 );

@@ -3,6 +3,7 @@ import type { Logger } from 'pino';
 import { automationService } from './automation/service.ts';
 import type { Config } from './config.ts';
 import { ringChange } from './controller/bell.ts';
+import { Reader } from './controller/read.ts';
 import { controllerService, runsOf } from './controller/service.ts';
 import { forgetRuns } from './course/forget.ts';
 import type { Schedule } from './course/schedule.ts';
@@ -89,7 +90,7 @@ export async function startApp(config: Config, log: Logger): Promise<App> {
     await startServer(
       [
         served(ControllerService, {
-          ...controllerService({ orm, doorbell, tokens, defaultPageSize }),
+          ...controllerService({ orm, reader: new Reader(sqlOn(hot)), doorbell, tokens, defaultPageSize }),
           ...payloadService({ pool, doorbell, maxPayloadBytes: config.PAYLOAD_MAX_BYTES }),
           ...watchService({
             hub,

@@ -29,15 +29,17 @@ import { claimExclusively } from './exclusive.ts';
 import { refuseUnlessHolder } from './fence.ts';
 import { canBeIn, describe, isFinished, operations, Status } from './lifecycle.ts';
 import { conditions, toMessage } from './message.ts';
+import type { Reader } from './read.ts';
 import { removeControllers } from './removal.ts';
 import { refuseWhenFinished, takeStep } from './transition.ts';
 
-type Needs = { orm: MikroORM; doorbell: Doorbell; tokens: Tokens; defaultPageSize: number };
+type Needs = { orm: MikroORM; reader: Reader; doorbell: Doorbell; tokens: Tokens; defaultPageSize: number };
 
 const { method } = ControllerService;
 
 export function controllerService({
   orm,
+  reader,
   doorbell,
   tokens,
   defaultPageSize,
@@ -91,22 +93,24 @@ export function controllerService({
     },
 
     async getController({ backupId, view }) {
+      if (view !== ControllerView.FULL) {
+        const controller = await reader.read(backupId);
+        if (!controller) throw notFound(backupId);
+        return { controller: toMessage(controller) };
+      }
       const em = orm.em.fork();
-      const full = view === ControllerView.FULL;
-      const controller = await em.findOne(Controller, backupId, full ? { populate: ['payloadLength'] } : {});
+      const controller = await em.findOne(Controller, backupId, { populate: ['payloadLength'] });
       if (!controller) throw notFound(backupId);
-      if (!full) return { controller: toMessage(controller) };
       refuseLarge(controller.payloadLength);
       await em.populate(controller, ['payload']);
       return { controller: { ...toMessage(controller), payload: fromColumn(controller.payload) } };
     },
 
     async batchGetControllers({ backupIds }) {
-      const found = await orm.em.fork().find(Controller, { backupId: backupIds });
-      const byId = new Map(found.map(controller => [controller.backupId, toMessage(controller)]));
+      const found = await reader.readAll(backupIds);
       return {
-        controllers: backupIds.flatMap(id => byId.get(id) ?? []),
-        missingBackupIds: backupIds.filter(id => !byId.has(id)),
+        controllers: backupIds.flatMap(id => found.get(id) ?? []).map(toMessage),
+        missingBackupIds: backupIds.filter(id => !found.has(id)),
       };
     },
 

@@ -22,5 +22,5 @@ export function openHotPool({ url, connectTimeoutMs, statementTimeoutMs, log }: 
   return Object.assign(pool, { [Symbol.asyncDispose]: () => pool.end() });
 }
 
-/** As many as there are statements under way at a time: two each of claims, reports, finishes and appends. */
-const CONNECTIONS = 8;
+/** As many as there are statements under way at a time: two each of claims, reports, finishes, appends and reads. */
+const CONNECTIONS = 10;
