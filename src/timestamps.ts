@@ -25,3 +25,12 @@ export function toSeconds(timestamp: Timestamp | undefined): bigint {
 export function toMillis({ seconds, nanos }: Duration): number {
   return Number(seconds) * 1000 + Math.trunc(nanos / 1_000_000);
 }
+
+/** A time in nanoseconds since the epoch. */
+export function toNanos({ seconds, nanos }: Timestamp): bigint {
+  return seconds * 1_000_000_000n + BigInt(nanos);
+}
+
+export function fromNanos(nanos: bigint): Timestamp {
+  return create(TimestampSchema, { seconds: nanos / 1_000_000_000n, nanos: Number(nanos % 1_000_000_000n) });
+}

@@ -6,10 +6,9 @@ import {
   type CourseRunSchema,
   CourseSchema,
   CourseStatus,
-  LogLevelCountSchema,
   type Course as Message,
 } from '../gen/backup/v1/course_pb.ts';
-import type { LogLevel } from '../gen/backup/v1/entry_pb.ts';
+import { type LogLevel, LogLevelCountSchema } from '../gen/backup/v1/entry_pb.ts';
 import type { NextStart, Schedule as ScheduleMessage, ScheduleSchema } from '../gen/backup/v1/schedule_pb.ts';
 import { fromSeconds, toSeconds } from '../timestamps.ts';
 import { type CourseRun, LastStatus } from './entity.ts';

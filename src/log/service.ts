@@ -5,6 +5,7 @@ import type { Doorbell } from '../db/doorbell.ts';
 import { sqlOn } from '../db/sql.ts';
 import { leaseLost } from '../errors.ts';
 import type { ControllerFilter, Status } from '../gen/backup/v1/controller_pb.ts';
+import { LogLevel } from '../gen/backup/v1/entry_pb.ts';
 import {
   AppendLogsRequestSchema,
   ListLogsRequestSchema,
@@ -17,6 +18,7 @@ import {
 } from '../gen/backup/v1/log_pb.ts';
 import type { Handlers } from '../grpc/bind.ts';
 import { paging } from '../paging.ts';
+import { fromNanos, toNanos } from '../timestamps.ts';
 import type { Tokens } from '../tokens.ts';
 import { digestOf, isHeld } from './append.ts';
 import type { Appender } from './appender.ts';
@@ -26,6 +28,7 @@ import { type Keeping, keptEntries, toMessage } from './message.ts';
 import { ALL_LEVELS, type Position } from './page.ts';
 import { openToken, sealToken } from './resume.ts';
 import type { Start } from './start.ts';
+import { countLevels } from './summary.ts';
 import { type TailEvent, type TailOptions, tail } from './tail.ts';
 
 type Needs = {
@@ -91,6 +94,30 @@ export function logService(needs: Needs): Handlers<typeof LogService> {
       };
     },
 
+    async summarizeLogs({ backupId, filter, window }) {
+      const within = { from: window?.start && toNanos(window.start), to: window?.end && toNanos(window.end) };
+      const counted = [];
+      for await (const backupIds of logsOf(backupId, filter)) counted.push(await countLevels(pool, backupIds, within));
+      const found = counted.flatMap(({ levels }) => levels);
+      const sum = (level: number) =>
+        found.reduce((total, one) => (one.level === level ? total + one.count : total), 0n);
+      const levels = LEVELS.map(level => ({ level, count: sum(level) }));
+      const [first, last] = [
+        found.map(one => one.first).sort(ascending)[0],
+        found
+          .map(one => one.last)
+          .sort(ascending)
+          .at(-1),
+      ];
+      return {
+        total: levels.reduce((total, { count }) => total + count, 0n),
+        levels,
+        logs: counted.reduce((total, { logs }) => total + logs, 0n),
+        ...(first !== undefined && { firstTime: fromNanos(first) }),
+        ...(last !== undefined && { lastTime: fromNanos(last) }),
+      };
+    },
+
     async *tailLogs(request, context) {
       const wanted = {
         backupIds: request.backupIds,
@@ -104,7 +131,25 @@ export function logService(needs: Needs): Handlers<typeof LogService> {
       }
     },
   };
+
+  /** One log, or those of all runs that match, so many at a time. */
+  async function* logsOf(backupId: string, filter: ControllerFilter | undefined): AsyncGenerator<string[]> {
+    if (!filter) return yield [backupId];
+    for (let start: bigint | undefined; ; ) {
+      const runs = await needs.runsOf(filter, { start, newestFirst: false, limit: RUNS_PER_COUNT + 1 });
+      yield runs.slice(0, RUNS_PER_COUNT).map(run => run.backupId);
+      const next = runs[RUNS_PER_COUNT];
+      if (!next) return;
+      start = next.id;
+    }
+  }
 }
+
+const RUNS_PER_COUNT = 1000;
+
+const LEVELS = [LogLevel.ERROR, LogLevel.WARNING, LogLevel.INFO, LogLevel.DEBUG] as const;
+
+const ascending = (a: bigint, b: bigint) => (a < b ? -1 : 1);
 
 /** A page stays below the 4 MiB that clients accept by default, whatever its messages are. */
 const PAGE_BYTES = 4 * 1024 * 1024 - 64 * 1024;

@@ -285,6 +285,14 @@ export function examples(): Example[] {
       },
     ),
     example(
+      logs.summarizeLogs,
+      ({ backupId }) => ({ backupId }),
+      ([answer]) => {
+        assert.equal(answer?.levels.length, 4);
+        assert.ok(answer.total >= 1n && answer.firstTime);
+      },
+    ),
+    example(
       Health.method.check,
       () => ({ service: 'backup.v1.LogService' }),
       ([answer]) => assert.equal(answer?.status, Serving.SERVING),

@@ -3,6 +3,7 @@ import {
   AppendLogsRequestSchema,
   file_backup_v1_log,
   ListLogsRequestSchema,
+  SummarizeLogsRequestSchema,
   TailLogsRequestSchema,
 } from '../../../src/gen/backup/v1/log_pb.ts';
 import { describeRules, refuses, table } from '../../support/rules.ts';
@@ -37,6 +38,17 @@ describeRules(file_backup_v1_log, [
       order: { accepts: [0, 1, 2], refuses: { order: [3, -1] } },
       pageSize,
       pageToken,
+      whole: {
+        accepts: [{ backupId: '', filter: {} }],
+        refuses: { backup_id: [{ backupId: '' }, { backupId: hex(1), filter: {} }] },
+      },
+    },
+  ),
+  table(
+    SummarizeLogsRequestSchema,
+    { backupId: hex(1) },
+    {
+      backupId,
       whole: {
         accepts: [{ backupId: '', filter: {} }],
         refuses: { backup_id: [{ backupId: '' }, { backupId: hex(1), filter: {} }] },

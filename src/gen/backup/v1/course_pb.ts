@@ -6,7 +6,7 @@ import type { GenEnum, GenFile, GenMessage, GenService } from "@bufbuild/protobu
 import { enumDesc, fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
 import type { Controller, Outcome } from "./controller_pb.ts";
 import { file_backup_v1_controller } from "./controller_pb.ts";
-import type { LogLevel } from "./entry_pb.ts";
+import type { LogLevelCount } from "./entry_pb.ts";
 import { file_backup_v1_entry } from "./entry_pb.ts";
 import type { NextStart, Schedule } from "./schedule_pb.ts";
 import { file_backup_v1_schedule } from "./schedule_pb.ts";
@@ -21,7 +21,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file backup/v1/course.proto.
  */
 export const file_backup_v1_course: GenFile = /*@__PURE__*/
-  fileDesc("ChZiYWNrdXAvdjEvY291cnNlLnByb3RvEgliYWNrdXAudjEi4wIKBkNvdXJzZRIKCgJpZBgBIAEoAxIRCgljb3Vyc2VfaWQYAiABKAMSMwoPbGFzdF9zdGFydF90aW1lGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIxCg1sYXN0X2VuZF90aW1lGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIsCgtsYXN0X3N0YXR1cxgFIAEoDjIXLmJhY2t1cC52MS5Db3Vyc2VTdGF0dXMSMwoPbmV4dF9zdGFydF90aW1lGAYgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIMCgRldGFnGAcgASgJEiUKCHNjaGVkdWxlGAggASgLMhMuYmFja3VwLnYxLlNjaGVkdWxlEhEKCWJhY2t1cF9pZBgJIAEoCRInCgZyZXBvcnQYCiABKAsyFy5iYWNrdXAudjEuQ291cnNlUmVwb3J0IpQBCgxDb3Vyc2VSZXBvcnQSKQoKY29udHJvbGxlchgBIAEoCzIVLmJhY2t1cC52MS5Db250cm9sbGVyEisKCGR1cmF0aW9uGAIgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEiwKCmxvZ19jb3VudHMYAyADKAsyGC5iYWNrdXAudjEuTG9nTGV2ZWxDb3VudCJCCg1Mb2dMZXZlbENvdW50EiIKBWxldmVsGAEgASgOMhMuYmFja3VwLnYxLkxvZ0xldmVsEg0KBWNvdW50GAIgASgDIi4KEEdldENvdXJzZVJlcXVlc3QSGgoJY291cnNlX2lkGAEgASgDQge6SAQiAigBIjYKEUdldENvdXJzZVJlc3BvbnNlEiEKBmNvdXJzZRgBIAEoCzIRLmJhY2t1cC52MS5Db3Vyc2Ui4AEKDENvdXJzZUZpbHRlchI8CghzdGF0dXNlcxgBIAMoDjIXLmJhY2t1cC52MS5Db3Vyc2VTdGF0dXNCEbpIDpIBCxAHIgeCAQQQASAAEgsKA2R1ZRgCIAEoCBI/CgpvdmVyZHVlX2J5GAMgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uQhC6SA2qAQoiBgiAhrCWATIAEhEKCW5ldmVyX3J1bhgEIAEoCBIxCg1mYWlsaW5nX3NpbmNlGAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCLaAQoSTGlzdENvdXJzZXNSZXF1ZXN0EicKBmZpbHRlchgBIAEoCzIXLmJhY2t1cC52MS5Db3Vyc2VGaWx0ZXISLwoFb3JkZXIYAiABKA4yFi5iYWNrdXAudjEuQ291cnNlT3JkZXJCCLpIBYIBAhABEh0KCXBhZ2Vfc2l6ZRgDIAEoBUIKukgHGgUY6AcoABIcCgpwYWdlX3Rva2VuGAQgASgJQgi6SAVyAyiAIBItCgR2aWV3GAUgASgOMhUuYmFja3VwLnYxLkNvdXJzZVZpZXdCCLpIBYIBAhABIlIKE0xpc3RDb3Vyc2VzUmVzcG9uc2USIgoHY291cnNlcxgBIAMoCzIRLmJhY2t1cC52MS5Db3Vyc2USFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIrgBCgxDb3Vyc2VVcHNlcnQSGgoJY291cnNlX2lkGAEgASgDQge6SAQiAigBEk4KD25leHRfc3RhcnRfdGltZRgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBCGbpIFrIBEyINCP+C0f+vBxD/k+vcAzICCAESFQoEZXRhZxgDIAEoCUIHukgEcgIoQBIlCghzY2hlZHVsZRgEIAEoCzITLmJhY2t1cC52MS5TY2hlZHVsZSJuChRVcHNlcnRDb3Vyc2VzUmVxdWVzdBI1Cgdjb3Vyc2VzGAEgAygLMhcuYmFja3VwLnYxLkNvdXJzZVVwc2VydEILukgIkgEFCAEQ6AcSHwoKcmVxdWVzdF9pZBgCIAEoCUILukgI2AEBcgOwAQEiTAoVVXBzZXJ0Q291cnNlc1Jlc3BvbnNlEiIKB2NvdXJzZXMYASADKAsyES5iYWNrdXAudjEuQ291cnNlEg8KB2NyZWF0ZWQYAiABKAUiaQoTRGVsZXRlQ291cnNlUmVxdWVzdBIaCgljb3Vyc2VfaWQYASABKANCB7pIBCICKAESFQoEZXRhZxgCIAEoCUIHukgEcgIoQBIfCgpyZXF1ZXN0X2lkGAMgASgJQgu6SAjYAQFyA7ABASIWChREZWxldGVDb3Vyc2VSZXNwb25zZSLSAgoWQ2xhaW1EdWVDb3Vyc2VzUmVxdWVzdBJpCgZ3b3JrZXIYASABKAlCWbpIVroBTQoNd29ya2VyLm5vX251bBIibXVzdCBub3QgY29udGFpbiB0aGUgTlVMIGNoYXJhY3RlchoYIXRoaXMuY29udGFpbnMoJ1x1MDAwMCcpcgQQARhkEh8KC21heF9jb3Vyc2VzGAIgASgFQgq6SAcaBRjoBygAEkMKDmxlYXNlX2R1cmF0aW9uGAMgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uQhC6SA2qAQoiBAiAowUyAggBEhgKB3VzZXJfaWQYBCABKANCB7pIBCICKAASLAoGZm9ybWF0GAUgASgJQhy6SBnYAQFyFDISXlthLXowLTlfLV17MSwyMH0kEh8KCnJlcXVlc3RfaWQYBiABKAlCC7pICNgBAXIDsAEBIqEBCg1DbGFpbWVkQ291cnNlEiEKBmNvdXJzZRgBIAEoCzIRLmJhY2t1cC52MS5Db3Vyc2USKQoKY29udHJvbGxlchgCIAEoCzIVLmJhY2t1cC52MS5Db250cm9sbGVyEhMKC2xlYXNlX3Rva2VuGAMgASgJEi0KCXNsb3RfdGltZRgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiRAoXQ2xhaW1EdWVDb3Vyc2VzUmVzcG9uc2USKQoHY2xhaW1lZBgBIAMoCzIYLmJhY2t1cC52MS5DbGFpbWVkQ291cnNlIv0BChFTa2lwQ291cnNlUmVxdWVzdBIaCgljb3Vyc2VfaWQYASABKANCB7pIBCICKAESagoGcmVhc29uGAIgASgJQlq6SFe6AU0KDXJlYXNvbi5ub19udWwSIm11c3Qgbm90IGNvbnRhaW4gdGhlIE5VTCBjaGFyYWN0ZXIaGCF0aGlzLmNvbnRhaW5zKCdcdTAwMDAnKXIFEAEY6AcSKAoKbmV4dF9zdGFydBgDIAEoCzIULmJhY2t1cC52MS5OZXh0U3RhcnQSFQoEZXRhZxgEIAEoCUIHukgEcgIoQBIfCgpyZXF1ZXN0X2lkGAUgASgJQgu6SAjYAQFyA7ABASI3ChJTa2lwQ291cnNlUmVzcG9uc2USIQoGY291cnNlGAEgASgLMhEuYmFja3VwLnYxLkNvdXJzZSJpChNSdW5Db3Vyc2VOb3dSZXF1ZXN0EhoKCWNvdXJzZV9pZBgBIAEoA0IHukgEIgIoARIVCgRldGFnGAIgASgJQge6SARyAihAEh8KCnJlcXVlc3RfaWQYAyABKAlCC7pICNgBAXIDsAEBIjkKFFJ1bkNvdXJzZU5vd1Jlc3BvbnNlEiEKBmNvdXJzZRgBIAEoCzIRLmJhY2t1cC52MS5Db3Vyc2UizAIKCUNvdXJzZVJ1bhIRCgljb3Vyc2VfaWQYASABKAMSLQoJc2xvdF90aW1lGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBImCgRraW5kGAMgASgOMhguYmFja3VwLnYxLkNvdXJzZVJ1bktpbmQSEQoJYmFja3VwX2lkGAQgASgJEiMKB291dGNvbWUYBSABKA4yEi5iYWNrdXAudjEuT3V0Y29tZRIOCgZyZWFzb24YBiABKAkSLgoKc3RhcnRfdGltZRgHIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLAoIZW5kX3RpbWUYCCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi8KC2NyZWF0ZV90aW1lGAkgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCKSAQoPQ291cnNlUnVuRmlsdGVyEh0KCWNvdXJzZV9pZBgBIAEoA0IKukgH2AEBIgIoARI6CgVraW5kcxgCIAMoDjIYLmJhY2t1cC52MS5Db3Vyc2VSdW5LaW5kQhG6SA6SAQsQAyIHggEEEAEgABIkCgVzbG90cxgDIAEoCzIVLmJhY2t1cC52MS5UaW1lV2luZG93IoABChVMaXN0Q291cnNlUnVuc1JlcXVlc3QSKgoGZmlsdGVyGAEgASgLMhouYmFja3VwLnYxLkNvdXJzZVJ1bkZpbHRlchIdCglwYWdlX3NpemUYAiABKAVCCrpIBxoFGOgHKAASHAoKcGFnZV90b2tlbhgDIAEoCUIIukgFcgMogCAiVQoWTGlzdENvdXJzZVJ1bnNSZXNwb25zZRIiCgRydW5zGAEgAygLMhQuYmFja3VwLnYxLkNvdXJzZVJ1bhIXCg9uZXh0X3BhZ2VfdG9rZW4YAiABKAkinAEKFU5leHRTdGFydFRpbWVzUmVxdWVzdBIlCghzY2hlZHVsZRgBIAEoCzITLmJhY2t1cC52MS5TY2hlZHVsZRJBCgRmcm9tGAIgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcEIXukgUsgERIg0I/4LR/68HEP+T69wDMgASGQoFY291bnQYAyABKAVCCrpIBxoFGOgHKAAiSQoWTmV4dFN0YXJ0VGltZXNSZXNwb25zZRIvCgtzdGFydF90aW1lcxgBIAMoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAiQgoXU3VtbWFyaXplQ291cnNlc1JlcXVlc3QSJwoGZmlsdGVyGAEgASgLMhcuYmFja3VwLnYxLkNvdXJzZUZpbHRlciJLChFDb3Vyc2VTdGF0dXNDb3VudBInCgZzdGF0dXMYASABKA4yFy5iYWNrdXAudjEuQ291cnNlU3RhdHVzEg0KBWNvdW50GAIgASgDItIBChhTdW1tYXJpemVDb3Vyc2VzUmVzcG9uc2USDQoFdG90YWwYASABKAMSLgoIc3RhdHVzZXMYAiADKAsyHC5iYWNrdXAudjEuQ291cnNlU3RhdHVzQ291bnQSCwoDZHVlGAMgASgDEjMKD29sZGVzdF9kdWVfdGltZRgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASNQoRbGFzdF9zdWNjZXNzX3RpbWUYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wKukBCgxDb3Vyc2VTdGF0dXMSHQoZQ09VUlNFX1NUQVRVU19VTlNQRUNJRklFRBAAEhQKEENPVVJTRV9TVEFUVVNfT0sQARIcChhDT1VSU0VfU1RBVFVTX1VORklOSVNIRUQQAhIZChVDT1VSU0VfU1RBVFVTX1NLSVBQRUQQAxIZChVDT1VSU0VfU1RBVFVTX1dBUk5JTkcQBBIdChlDT1VSU0VfU1RBVFVTX05PVF9ZRVRfUlVOEAUSGAoUQ09VUlNFX1NUQVRVU19RVUVVRUQQBhIXChNDT1VSU0VfU1RBVFVTX0VSUk9SEAcqlAEKC0NvdXJzZU9yZGVyEhwKGENPVVJTRV9PUkRFUl9VTlNQRUNJRklFRBAAEiEKHUNPVVJTRV9PUkRFUl9ORVhUX1NUQVJUX0ZJUlNUEAESIgoeQ09VUlNFX09SREVSX0xBU1RfU1RBUlRfTEFURVNUEAISIAocQ09VUlNFX09SREVSX0xBU1RfRU5EX0xBVEVTVBADKlgKCkNvdXJzZVZpZXcSGwoXQ09VUlNFX1ZJRVdfVU5TUEVDSUZJRUQQABIVChFDT1VSU0VfVklFV19CQVNJQxABEhYKEkNPVVJTRV9WSUVXX1JFUE9SVBACKoIBCg1Db3Vyc2VSdW5LaW5kEh8KG0NPVVJTRV9SVU5fS0lORF9VTlNQRUNJRklFRBAAEhcKE0NPVVJTRV9SVU5fS0lORF9SQU4QARIbChdDT1VSU0VfUlVOX0tJTkRfU0tJUFBFRBACEhoKFkNPVVJTRV9SVU5fS0lORF9NSVNTRUQQAzLLBgoNQ291cnNlU2VydmljZRJGCglHZXRDb3Vyc2USGy5iYWNrdXAudjEuR2V0Q291cnNlUmVxdWVzdBocLmJhY2t1cC52MS5HZXRDb3Vyc2VSZXNwb25zZRJMCgtMaXN0Q291cnNlcxIdLmJhY2t1cC52MS5MaXN0Q291cnNlc1JlcXVlc3QaHi5iYWNrdXAudjEuTGlzdENvdXJzZXNSZXNwb25zZRJSCg1VcHNlcnRDb3Vyc2VzEh8uYmFja3VwLnYxLlVwc2VydENvdXJzZXNSZXF1ZXN0GiAuYmFja3VwLnYxLlVwc2VydENvdXJzZXNSZXNwb25zZRJPCgxEZWxldGVDb3Vyc2USHi5iYWNrdXAudjEuRGVsZXRlQ291cnNlUmVxdWVzdBofLmJhY2t1cC52MS5EZWxldGVDb3Vyc2VSZXNwb25zZRJYCg9DbGFpbUR1ZUNvdXJzZXMSIS5iYWNrdXAudjEuQ2xhaW1EdWVDb3Vyc2VzUmVxdWVzdBoiLmJhY2t1cC52MS5DbGFpbUR1ZUNvdXJzZXNSZXNwb25zZRJJCgpTa2lwQ291cnNlEhwuYmFja3VwLnYxLlNraXBDb3Vyc2VSZXF1ZXN0Gh0uYmFja3VwLnYxLlNraXBDb3Vyc2VSZXNwb25zZRJPCgxSdW5Db3Vyc2VOb3cSHi5iYWNrdXAudjEuUnVuQ291cnNlTm93UmVxdWVzdBofLmJhY2t1cC52MS5SdW5Db3Vyc2VOb3dSZXNwb25zZRJVCg5MaXN0Q291cnNlUnVucxIgLmJhY2t1cC52MS5MaXN0Q291cnNlUnVuc1JlcXVlc3QaIS5iYWNrdXAudjEuTGlzdENvdXJzZVJ1bnNSZXNwb25zZRJVCg5OZXh0U3RhcnRUaW1lcxIgLmJhY2t1cC52MS5OZXh0U3RhcnRUaW1lc1JlcXVlc3QaIS5iYWNrdXAudjEuTmV4dFN0YXJ0VGltZXNSZXNwb25zZRJbChBTdW1tYXJpemVDb3Vyc2VzEiIuYmFja3VwLnYxLlN1bW1hcml6ZUNvdXJzZXNSZXF1ZXN0GiMuYmFja3VwLnYxLlN1bW1hcml6ZUNvdXJzZXNSZXNwb25zZWIGcHJvdG8z", [file_backup_v1_controller, file_backup_v1_entry, file_backup_v1_schedule, file_backup_v1_window, file_buf_validate_validate, file_google_protobuf_duration, file_google_protobuf_timestamp]);
+  fileDesc("ChZiYWNrdXAvdjEvY291cnNlLnByb3RvEgliYWNrdXAudjEi4wIKBkNvdXJzZRIKCgJpZBgBIAEoAxIRCgljb3Vyc2VfaWQYAiABKAMSMwoPbGFzdF9zdGFydF90aW1lGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIxCg1sYXN0X2VuZF90aW1lGAQgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIsCgtsYXN0X3N0YXR1cxgFIAEoDjIXLmJhY2t1cC52MS5Db3Vyc2VTdGF0dXMSMwoPbmV4dF9zdGFydF90aW1lGAYgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIMCgRldGFnGAcgASgJEiUKCHNjaGVkdWxlGAggASgLMhMuYmFja3VwLnYxLlNjaGVkdWxlEhEKCWJhY2t1cF9pZBgJIAEoCRInCgZyZXBvcnQYCiABKAsyFy5iYWNrdXAudjEuQ291cnNlUmVwb3J0IpQBCgxDb3Vyc2VSZXBvcnQSKQoKY29udHJvbGxlchgBIAEoCzIVLmJhY2t1cC52MS5Db250cm9sbGVyEisKCGR1cmF0aW9uGAIgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEiwKCmxvZ19jb3VudHMYAyADKAsyGC5iYWNrdXAudjEuTG9nTGV2ZWxDb3VudCIuChBHZXRDb3Vyc2VSZXF1ZXN0EhoKCWNvdXJzZV9pZBgBIAEoA0IHukgEIgIoASI2ChFHZXRDb3Vyc2VSZXNwb25zZRIhCgZjb3Vyc2UYASABKAsyES5iYWNrdXAudjEuQ291cnNlIuABCgxDb3Vyc2VGaWx0ZXISPAoIc3RhdHVzZXMYASADKA4yFy5iYWNrdXAudjEuQ291cnNlU3RhdHVzQhG6SA6SAQsQByIHggEEEAEgABILCgNkdWUYAiABKAgSPwoKb3ZlcmR1ZV9ieRgDIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbkIQukgNqgEKIgYIgIawlgEyABIRCgluZXZlcl9ydW4YBCABKAgSMQoNZmFpbGluZ19zaW5jZRgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAi2gEKEkxpc3RDb3Vyc2VzUmVxdWVzdBInCgZmaWx0ZXIYASABKAsyFy5iYWNrdXAudjEuQ291cnNlRmlsdGVyEi8KBW9yZGVyGAIgASgOMhYuYmFja3VwLnYxLkNvdXJzZU9yZGVyQgi6SAWCAQIQARIdCglwYWdlX3NpemUYAyABKAVCCrpIBxoFGOgHKAASHAoKcGFnZV90b2tlbhgEIAEoCUIIukgFcgMogCASLQoEdmlldxgFIAEoDjIVLmJhY2t1cC52MS5Db3Vyc2VWaWV3Qgi6SAWCAQIQASJSChNMaXN0Q291cnNlc1Jlc3BvbnNlEiIKB2NvdXJzZXMYASADKAsyES5iYWNrdXAudjEuQ291cnNlEhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSK4AQoMQ291cnNlVXBzZXJ0EhoKCWNvdXJzZV9pZBgBIAEoA0IHukgEIgIoARJOCg9uZXh0X3N0YXJ0X3RpbWUYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wQhm6SBayARMiDQj/gtH/rwcQ/5Pr3AMyAggBEhUKBGV0YWcYAyABKAlCB7pIBHICKEASJQoIc2NoZWR1bGUYBCABKAsyEy5iYWNrdXAudjEuU2NoZWR1bGUibgoUVXBzZXJ0Q291cnNlc1JlcXVlc3QSNQoHY291cnNlcxgBIAMoCzIXLmJhY2t1cC52MS5Db3Vyc2VVcHNlcnRCC7pICJIBBQgBEOgHEh8KCnJlcXVlc3RfaWQYAiABKAlCC7pICNgBAXIDsAEBIkwKFVVwc2VydENvdXJzZXNSZXNwb25zZRIiCgdjb3Vyc2VzGAEgAygLMhEuYmFja3VwLnYxLkNvdXJzZRIPCgdjcmVhdGVkGAIgASgFImkKE0RlbGV0ZUNvdXJzZVJlcXVlc3QSGgoJY291cnNlX2lkGAEgASgDQge6SAQiAigBEhUKBGV0YWcYAiABKAlCB7pIBHICKEASHwoKcmVxdWVzdF9pZBgDIAEoCUILukgI2AEBcgOwAQEiFgoURGVsZXRlQ291cnNlUmVzcG9uc2Ui0gIKFkNsYWltRHVlQ291cnNlc1JlcXVlc3QSaQoGd29ya2VyGAEgASgJQlm6SFa6AU0KDXdvcmtlci5ub19udWwSIm11c3Qgbm90IGNvbnRhaW4gdGhlIE5VTCBjaGFyYWN0ZXIaGCF0aGlzLmNvbnRhaW5zKCdcdTAwMDAnKXIEEAEYZBIfCgttYXhfY291cnNlcxgCIAEoBUIKukgHGgUY6AcoABJDCg5sZWFzZV9kdXJhdGlvbhgDIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbkIQukgNqgEKIgQIgKMFMgIIARIYCgd1c2VyX2lkGAQgASgDQge6SAQiAigAEiwKBmZvcm1hdBgFIAEoCUIcukgZ2AEBchQyEl5bYS16MC05Xy1dezEsMjB9JBIfCgpyZXF1ZXN0X2lkGAYgASgJQgu6SAjYAQFyA7ABASKhAQoNQ2xhaW1lZENvdXJzZRIhCgZjb3Vyc2UYASABKAsyES5iYWNrdXAudjEuQ291cnNlEikKCmNvbnRyb2xsZXIYAiABKAsyFS5iYWNrdXAudjEuQ29udHJvbGxlchITCgtsZWFzZV90b2tlbhgDIAEoCRItCglzbG90X3RpbWUYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIkQKF0NsYWltRHVlQ291cnNlc1Jlc3BvbnNlEikKB2NsYWltZWQYASADKAsyGC5iYWNrdXAudjEuQ2xhaW1lZENvdXJzZSL9AQoRU2tpcENvdXJzZVJlcXVlc3QSGgoJY291cnNlX2lkGAEgASgDQge6SAQiAigBEmoKBnJlYXNvbhgCIAEoCUJaukhXugFNCg1yZWFzb24ubm9fbnVsEiJtdXN0IG5vdCBjb250YWluIHRoZSBOVUwgY2hhcmFjdGVyGhghdGhpcy5jb250YWlucygnXHUwMDAwJylyBRABGOgHEigKCm5leHRfc3RhcnQYAyABKAsyFC5iYWNrdXAudjEuTmV4dFN0YXJ0EhUKBGV0YWcYBCABKAlCB7pIBHICKEASHwoKcmVxdWVzdF9pZBgFIAEoCUILukgI2AEBcgOwAQEiNwoSU2tpcENvdXJzZVJlc3BvbnNlEiEKBmNvdXJzZRgBIAEoCzIRLmJhY2t1cC52MS5Db3Vyc2UiaQoTUnVuQ291cnNlTm93UmVxdWVzdBIaCgljb3Vyc2VfaWQYASABKANCB7pIBCICKAESFQoEZXRhZxgCIAEoCUIHukgEcgIoQBIfCgpyZXF1ZXN0X2lkGAMgASgJQgu6SAjYAQFyA7ABASI5ChRSdW5Db3Vyc2VOb3dSZXNwb25zZRIhCgZjb3Vyc2UYASABKAsyES5iYWNrdXAudjEuQ291cnNlIswCCglDb3Vyc2VSdW4SEQoJY291cnNlX2lkGAEgASgDEi0KCXNsb3RfdGltZRgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASJgoEa2luZBgDIAEoDjIYLmJhY2t1cC52MS5Db3Vyc2VSdW5LaW5kEhEKCWJhY2t1cF9pZBgEIAEoCRIjCgdvdXRjb21lGAUgASgOMhIuYmFja3VwLnYxLk91dGNvbWUSDgoGcmVhc29uGAYgASgJEi4KCnN0YXJ0X3RpbWUYByABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEiwKCGVuZF90aW1lGAggASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIvCgtjcmVhdGVfdGltZRgJIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAikgEKD0NvdXJzZVJ1bkZpbHRlchIdCgljb3Vyc2VfaWQYASABKANCCrpIB9gBASICKAESOgoFa2luZHMYAiADKA4yGC5iYWNrdXAudjEuQ291cnNlUnVuS2luZEIRukgOkgELEAMiB4IBBBABIAASJAoFc2xvdHMYAyABKAsyFS5iYWNrdXAudjEuVGltZVdpbmRvdyKAAQoVTGlzdENvdXJzZVJ1bnNSZXF1ZXN0EioKBmZpbHRlchgBIAEoCzIaLmJhY2t1cC52MS5Db3Vyc2VSdW5GaWx0ZXISHQoJcGFnZV9zaXplGAIgASgFQgq6SAcaBRjoBygAEhwKCnBhZ2VfdG9rZW4YAyABKAlCCLpIBXIDKIAgIlUKFkxpc3RDb3Vyc2VSdW5zUmVzcG9uc2USIgoEcnVucxgBIAMoCzIULmJhY2t1cC52MS5Db3Vyc2VSdW4SFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIpwBChVOZXh0U3RhcnRUaW1lc1JlcXVlc3QSJQoIc2NoZWR1bGUYASABKAsyEy5iYWNrdXAudjEuU2NoZWR1bGUSQQoEZnJvbRgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBCF7pIFLIBESINCP+C0f+vBxD/k+vcAzIAEhkKBWNvdW50GAMgASgFQgq6SAcaBRjoBygAIkkKFk5leHRTdGFydFRpbWVzUmVzcG9uc2USLwoLc3RhcnRfdGltZXMYASADKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIkIKF1N1bW1hcml6ZUNvdXJzZXNSZXF1ZXN0EicKBmZpbHRlchgBIAEoCzIXLmJhY2t1cC52MS5Db3Vyc2VGaWx0ZXIiSwoRQ291cnNlU3RhdHVzQ291bnQSJwoGc3RhdHVzGAEgASgOMhcuYmFja3VwLnYxLkNvdXJzZVN0YXR1cxINCgVjb3VudBgCIAEoAyLSAQoYU3VtbWFyaXplQ291cnNlc1Jlc3BvbnNlEg0KBXRvdGFsGAEgASgDEi4KCHN0YXR1c2VzGAIgAygLMhwuYmFja3VwLnYxLkNvdXJzZVN0YXR1c0NvdW50EgsKA2R1ZRgDIAEoAxIzCg9vbGRlc3RfZHVlX3RpbWUYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEjUKEWxhc3Rfc3VjY2Vzc190aW1lGAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCrpAQoMQ291cnNlU3RhdHVzEh0KGUNPVVJTRV9TVEFUVVNfVU5TUEVDSUZJRUQQABIUChBDT1VSU0VfU1RBVFVTX09LEAESHAoYQ09VUlNFX1NUQVRVU19VTkZJTklTSEVEEAISGQoVQ09VUlNFX1NUQVRVU19TS0lQUEVEEAMSGQoVQ09VUlNFX1NUQVRVU19XQVJOSU5HEAQSHQoZQ09VUlNFX1NUQVRVU19OT1RfWUVUX1JVThAFEhgKFENPVVJTRV9TVEFUVVNfUVVFVUVEEAYSFwoTQ09VUlNFX1NUQVRVU19FUlJPUhAHKpQBCgtDb3Vyc2VPcmRlchIcChhDT1VSU0VfT1JERVJfVU5TUEVDSUZJRUQQABIhCh1DT1VSU0VfT1JERVJfTkVYVF9TVEFSVF9GSVJTVBABEiIKHkNPVVJTRV9PUkRFUl9MQVNUX1NUQVJUX0xBVEVTVBACEiAKHENPVVJTRV9PUkRFUl9MQVNUX0VORF9MQVRFU1QQAypYCgpDb3Vyc2VWaWV3EhsKF0NPVVJTRV9WSUVXX1VOU1BFQ0lGSUVEEAASFQoRQ09VUlNFX1ZJRVdfQkFTSUMQARIWChJDT1VSU0VfVklFV19SRVBPUlQQAiqCAQoNQ291cnNlUnVuS2luZBIfChtDT1VSU0VfUlVOX0tJTkRfVU5TUEVDSUZJRUQQABIXChNDT1VSU0VfUlVOX0tJTkRfUkFOEAESGwoXQ09VUlNFX1JVTl9LSU5EX1NLSVBQRUQQAhIaChZDT1VSU0VfUlVOX0tJTkRfTUlTU0VEEAMyywYKDUNvdXJzZVNlcnZpY2USRgoJR2V0Q291cnNlEhsuYmFja3VwLnYxLkdldENvdXJzZVJlcXVlc3QaHC5iYWNrdXAudjEuR2V0Q291cnNlUmVzcG9uc2USTAoLTGlzdENvdXJzZXMSHS5iYWNrdXAudjEuTGlzdENvdXJzZXNSZXF1ZXN0Gh4uYmFja3VwLnYxLkxpc3RDb3Vyc2VzUmVzcG9uc2USUgoNVXBzZXJ0Q291cnNlcxIfLmJhY2t1cC52MS5VcHNlcnRDb3Vyc2VzUmVxdWVzdBogLmJhY2t1cC52MS5VcHNlcnRDb3Vyc2VzUmVzcG9uc2USTwoMRGVsZXRlQ291cnNlEh4uYmFja3VwLnYxLkRlbGV0ZUNvdXJzZVJlcXVlc3QaHy5iYWNrdXAudjEuRGVsZXRlQ291cnNlUmVzcG9uc2USWAoPQ2xhaW1EdWVDb3Vyc2VzEiEuYmFja3VwLnYxLkNsYWltRHVlQ291cnNlc1JlcXVlc3QaIi5iYWNrdXAudjEuQ2xhaW1EdWVDb3Vyc2VzUmVzcG9uc2USSQoKU2tpcENvdXJzZRIcLmJhY2t1cC52MS5Ta2lwQ291cnNlUmVxdWVzdBodLmJhY2t1cC52MS5Ta2lwQ291cnNlUmVzcG9uc2USTwoMUnVuQ291cnNlTm93Eh4uYmFja3VwLnYxLlJ1bkNvdXJzZU5vd1JlcXVlc3QaHy5iYWNrdXAudjEuUnVuQ291cnNlTm93UmVzcG9uc2USVQoOTGlzdENvdXJzZVJ1bnMSIC5iYWNrdXAudjEuTGlzdENvdXJzZVJ1bnNSZXF1ZXN0GiEuYmFja3VwLnYxLkxpc3RDb3Vyc2VSdW5zUmVzcG9uc2USVQoOTmV4dFN0YXJ0VGltZXMSIC5iYWNrdXAudjEuTmV4dFN0YXJ0VGltZXNSZXF1ZXN0GiEuYmFja3VwLnYxLk5leHRTdGFydFRpbWVzUmVzcG9uc2USWwoQU3VtbWFyaXplQ291cnNlcxIiLmJhY2t1cC52MS5TdW1tYXJpemVDb3Vyc2VzUmVxdWVzdBojLmJhY2t1cC52MS5TdW1tYXJpemVDb3Vyc2VzUmVzcG9uc2ViBnByb3RvMw", [file_backup_v1_controller, file_backup_v1_entry, file_backup_v1_schedule, file_backup_v1_window, file_buf_validate_validate, file_google_protobuf_duration, file_google_protobuf_timestamp]);
 
 /**
  * The automated backup of one course.
@@ -143,34 +143,6 @@ export const CourseReportSchema: GenMessage<CourseReport> = /*@__PURE__*/
   messageDesc(file_backup_v1_course, 1);
 
 /**
- * How many entries of a level there are.
- *
- * @generated from message backup.v1.LogLevelCount
- */
-export type LogLevelCount = Message<"backup.v1.LogLevelCount"> & {
-  /**
-   * The level.
-   *
-   * @generated from field: backup.v1.LogLevel level = 1;
-   */
-  level: LogLevel;
-
-  /**
-   * How many.
-   *
-   * @generated from field: int64 count = 2;
-   */
-  count: bigint;
-};
-
-/**
- * Describes the message backup.v1.LogLevelCount.
- * Use `create(LogLevelCountSchema)` to create a new message.
- */
-export const LogLevelCountSchema: GenMessage<LogLevelCount> = /*@__PURE__*/
-  messageDesc(file_backup_v1_course, 2);
-
-/**
  * Which course to return.
  *
  * @generated from message backup.v1.GetCourseRequest
@@ -189,7 +161,7 @@ export type GetCourseRequest = Message<"backup.v1.GetCourseRequest"> & {
  * Use `create(GetCourseRequestSchema)` to create a new message.
  */
 export const GetCourseRequestSchema: GenMessage<GetCourseRequest> = /*@__PURE__*/
-  messageDesc(file_backup_v1_course, 3);
+  messageDesc(file_backup_v1_course, 2);
 
 /**
  * The course asked for.
@@ -210,7 +182,7 @@ export type GetCourseResponse = Message<"backup.v1.GetCourseResponse"> & {
  * Use `create(GetCourseResponseSchema)` to create a new message.
  */
 export const GetCourseResponseSchema: GenMessage<GetCourseResponse> = /*@__PURE__*/
-  messageDesc(file_backup_v1_course, 4);
+  messageDesc(file_backup_v1_course, 3);
 
 /**
  * Which courses to list. All conditions must hold; an absent one holds always.
@@ -259,7 +231,7 @@ export type CourseFilter = Message<"backup.v1.CourseFilter"> & {
  * Use `create(CourseFilterSchema)` to create a new message.
  */
 export const CourseFilterSchema: GenMessage<CourseFilter> = /*@__PURE__*/
-  messageDesc(file_backup_v1_course, 5);
+  messageDesc(file_backup_v1_course, 4);
 
 /**
  * Which page of which list.
@@ -308,7 +280,7 @@ export type ListCoursesRequest = Message<"backup.v1.ListCoursesRequest"> & {
  * Use `create(ListCoursesRequestSchema)` to create a new message.
  */
 export const ListCoursesRequestSchema: GenMessage<ListCoursesRequest> = /*@__PURE__*/
-  messageDesc(file_backup_v1_course, 6);
+  messageDesc(file_backup_v1_course, 5);
 
 /**
  * A page of courses.
@@ -336,7 +308,7 @@ export type ListCoursesResponse = Message<"backup.v1.ListCoursesResponse"> & {
  * Use `create(ListCoursesResponseSchema)` to create a new message.
  */
 export const ListCoursesResponseSchema: GenMessage<ListCoursesResponse> = /*@__PURE__*/
-  messageDesc(file_backup_v1_course, 7);
+  messageDesc(file_backup_v1_course, 6);
 
 /**
  * A course to create or to schedule.
@@ -379,7 +351,7 @@ export type CourseUpsert = Message<"backup.v1.CourseUpsert"> & {
  * Use `create(CourseUpsertSchema)` to create a new message.
  */
 export const CourseUpsertSchema: GenMessage<CourseUpsert> = /*@__PURE__*/
-  messageDesc(file_backup_v1_course, 8);
+  messageDesc(file_backup_v1_course, 7);
 
 /**
  * What to create or to schedule.
@@ -407,7 +379,7 @@ export type UpsertCoursesRequest = Message<"backup.v1.UpsertCoursesRequest"> & {
  * Use `create(UpsertCoursesRequestSchema)` to create a new message.
  */
 export const UpsertCoursesRequestSchema: GenMessage<UpsertCoursesRequest> = /*@__PURE__*/
-  messageDesc(file_backup_v1_course, 9);
+  messageDesc(file_backup_v1_course, 8);
 
 /**
  * What the rows are now.
@@ -435,7 +407,7 @@ export type UpsertCoursesResponse = Message<"backup.v1.UpsertCoursesResponse"> &
  * Use `create(UpsertCoursesResponseSchema)` to create a new message.
  */
 export const UpsertCoursesResponseSchema: GenMessage<UpsertCoursesResponse> = /*@__PURE__*/
-  messageDesc(file_backup_v1_course, 10);
+  messageDesc(file_backup_v1_course, 9);
 
 /**
  * Which course to delete.
@@ -470,7 +442,7 @@ export type DeleteCourseRequest = Message<"backup.v1.DeleteCourseRequest"> & {
  * Use `create(DeleteCourseRequestSchema)` to create a new message.
  */
 export const DeleteCourseRequestSchema: GenMessage<DeleteCourseRequest> = /*@__PURE__*/
-  messageDesc(file_backup_v1_course, 11);
+  messageDesc(file_backup_v1_course, 10);
 
 /**
  * The course is gone.
@@ -485,7 +457,7 @@ export type DeleteCourseResponse = Message<"backup.v1.DeleteCourseResponse"> & {
  * Use `create(DeleteCourseResponseSchema)` to create a new message.
  */
 export const DeleteCourseResponseSchema: GenMessage<DeleteCourseResponse> = /*@__PURE__*/
-  messageDesc(file_backup_v1_course, 12);
+  messageDesc(file_backup_v1_course, 11);
 
 /**
  * Who claims how many courses.
@@ -542,7 +514,7 @@ export type ClaimDueCoursesRequest = Message<"backup.v1.ClaimDueCoursesRequest">
  * Use `create(ClaimDueCoursesRequestSchema)` to create a new message.
  */
 export const ClaimDueCoursesRequestSchema: GenMessage<ClaimDueCoursesRequest> = /*@__PURE__*/
-  messageDesc(file_backup_v1_course, 13);
+  messageDesc(file_backup_v1_course, 12);
 
 /**
  * A course that is the caller's now.
@@ -584,7 +556,7 @@ export type ClaimedCourse = Message<"backup.v1.ClaimedCourse"> & {
  * Use `create(ClaimedCourseSchema)` to create a new message.
  */
 export const ClaimedCourseSchema: GenMessage<ClaimedCourse> = /*@__PURE__*/
-  messageDesc(file_backup_v1_course, 14);
+  messageDesc(file_backup_v1_course, 13);
 
 /**
  * What was claimed.
@@ -605,7 +577,7 @@ export type ClaimDueCoursesResponse = Message<"backup.v1.ClaimDueCoursesResponse
  * Use `create(ClaimDueCoursesResponseSchema)` to create a new message.
  */
 export const ClaimDueCoursesResponseSchema: GenMessage<ClaimDueCoursesResponse> = /*@__PURE__*/
-  messageDesc(file_backup_v1_course, 15);
+  messageDesc(file_backup_v1_course, 14);
 
 /**
  * Which course to skip.
@@ -654,7 +626,7 @@ export type SkipCourseRequest = Message<"backup.v1.SkipCourseRequest"> & {
  * Use `create(SkipCourseRequestSchema)` to create a new message.
  */
 export const SkipCourseRequestSchema: GenMessage<SkipCourseRequest> = /*@__PURE__*/
-  messageDesc(file_backup_v1_course, 16);
+  messageDesc(file_backup_v1_course, 15);
 
 /**
  * Where the course stands now.
@@ -675,7 +647,7 @@ export type SkipCourseResponse = Message<"backup.v1.SkipCourseResponse"> & {
  * Use `create(SkipCourseResponseSchema)` to create a new message.
  */
 export const SkipCourseResponseSchema: GenMessage<SkipCourseResponse> = /*@__PURE__*/
-  messageDesc(file_backup_v1_course, 17);
+  messageDesc(file_backup_v1_course, 16);
 
 /**
  * Which course to run.
@@ -710,7 +682,7 @@ export type RunCourseNowRequest = Message<"backup.v1.RunCourseNowRequest"> & {
  * Use `create(RunCourseNowRequestSchema)` to create a new message.
  */
 export const RunCourseNowRequestSchema: GenMessage<RunCourseNowRequest> = /*@__PURE__*/
-  messageDesc(file_backup_v1_course, 18);
+  messageDesc(file_backup_v1_course, 17);
 
 /**
  * Where the course stands now.
@@ -731,7 +703,7 @@ export type RunCourseNowResponse = Message<"backup.v1.RunCourseNowResponse"> & {
  * Use `create(RunCourseNowResponseSchema)` to create a new message.
  */
 export const RunCourseNowResponseSchema: GenMessage<RunCourseNowResponse> = /*@__PURE__*/
-  messageDesc(file_backup_v1_course, 19);
+  messageDesc(file_backup_v1_course, 18);
 
 /**
  * What became of one start of a course.
@@ -808,7 +780,7 @@ export type CourseRun = Message<"backup.v1.CourseRun"> & {
  * Use `create(CourseRunSchema)` to create a new message.
  */
 export const CourseRunSchema: GenMessage<CourseRun> = /*@__PURE__*/
-  messageDesc(file_backup_v1_course, 20);
+  messageDesc(file_backup_v1_course, 19);
 
 /**
  * Which records to list. All conditions must hold; an absent one holds always.
@@ -843,7 +815,7 @@ export type CourseRunFilter = Message<"backup.v1.CourseRunFilter"> & {
  * Use `create(CourseRunFilterSchema)` to create a new message.
  */
 export const CourseRunFilterSchema: GenMessage<CourseRunFilter> = /*@__PURE__*/
-  messageDesc(file_backup_v1_course, 21);
+  messageDesc(file_backup_v1_course, 20);
 
 /**
  * Which page of which list.
@@ -878,7 +850,7 @@ export type ListCourseRunsRequest = Message<"backup.v1.ListCourseRunsRequest"> &
  * Use `create(ListCourseRunsRequestSchema)` to create a new message.
  */
 export const ListCourseRunsRequestSchema: GenMessage<ListCourseRunsRequest> = /*@__PURE__*/
-  messageDesc(file_backup_v1_course, 22);
+  messageDesc(file_backup_v1_course, 21);
 
 /**
  * A page of records.
@@ -906,7 +878,7 @@ export type ListCourseRunsResponse = Message<"backup.v1.ListCourseRunsResponse">
  * Use `create(ListCourseRunsResponseSchema)` to create a new message.
  */
 export const ListCourseRunsResponseSchema: GenMessage<ListCourseRunsResponse> = /*@__PURE__*/
-  messageDesc(file_backup_v1_course, 23);
+  messageDesc(file_backup_v1_course, 22);
 
 /**
  * Which starts to compute.
@@ -941,7 +913,7 @@ export type NextStartTimesRequest = Message<"backup.v1.NextStartTimesRequest"> &
  * Use `create(NextStartTimesRequestSchema)` to create a new message.
  */
 export const NextStartTimesRequestSchema: GenMessage<NextStartTimesRequest> = /*@__PURE__*/
-  messageDesc(file_backup_v1_course, 24);
+  messageDesc(file_backup_v1_course, 23);
 
 /**
  * When the schedule starts.
@@ -962,7 +934,7 @@ export type NextStartTimesResponse = Message<"backup.v1.NextStartTimesResponse">
  * Use `create(NextStartTimesResponseSchema)` to create a new message.
  */
 export const NextStartTimesResponseSchema: GenMessage<NextStartTimesResponse> = /*@__PURE__*/
-  messageDesc(file_backup_v1_course, 25);
+  messageDesc(file_backup_v1_course, 24);
 
 /**
  * Which courses to count.
@@ -983,7 +955,7 @@ export type SummarizeCoursesRequest = Message<"backup.v1.SummarizeCoursesRequest
  * Use `create(SummarizeCoursesRequestSchema)` to create a new message.
  */
 export const SummarizeCoursesRequestSchema: GenMessage<SummarizeCoursesRequest> = /*@__PURE__*/
-  messageDesc(file_backup_v1_course, 26);
+  messageDesc(file_backup_v1_course, 25);
 
 /**
  * How many courses have a status.
@@ -1011,7 +983,7 @@ export type CourseStatusCount = Message<"backup.v1.CourseStatusCount"> & {
  * Use `create(CourseStatusCountSchema)` to create a new message.
  */
 export const CourseStatusCountSchema: GenMessage<CourseStatusCount> = /*@__PURE__*/
-  messageDesc(file_backup_v1_course, 27);
+  messageDesc(file_backup_v1_course, 26);
 
 /**
  * How courses stand.
@@ -1060,7 +1032,7 @@ export type SummarizeCoursesResponse = Message<"backup.v1.SummarizeCoursesRespon
  * Use `create(SummarizeCoursesResponseSchema)` to create a new message.
  */
 export const SummarizeCoursesResponseSchema: GenMessage<SummarizeCoursesResponse> = /*@__PURE__*/
-  messageDesc(file_backup_v1_course, 28);
+  messageDesc(file_backup_v1_course, 27);
 
 /**
  * How the last automated backup of a course went. Column `laststatus` holds one character, Moodle's

@@ -13,7 +13,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file backup/v1/entry.proto.
  */
 export const file_backup_v1_entry: GenFile = /*@__PURE__*/
-  fileDesc("ChViYWNrdXAvdjEvZW50cnkucHJvdG8SCWJhY2t1cC52MSLyAQoLTmV3TG9nRW50cnkSMgoFbGV2ZWwYASABKA4yEy5iYWNrdXAudjEuTG9nTGV2ZWxCDrpIC4IBCBgUGB4YKBgyEmUKB21lc3NhZ2UYAiABKAlCVLpIUboBTgoObWVzc2FnZS5ub19udWwSIm11c3Qgbm90IGNvbnRhaW4gdGhlIE5VTCBjaGFyYWN0ZXIaGCF0aGlzLmNvbnRhaW5zKCdcdTAwMDAnKRJICgtjcmVhdGVfdGltZRgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBCF7pIFLIBESINCP+C0f+vBxD/k+vcAzIAKo4BCghMb2dMZXZlbBIZChVMT0dfTEVWRUxfVU5TUEVDSUZJRUQQABISCg5MT0dfTEVWRUxfTk9ORRAKEhMKD0xPR19MRVZFTF9FUlJPUhAUEhUKEUxPR19MRVZFTF9XQVJOSU5HEB4SEgoOTE9HX0xFVkVMX0lORk8QKBITCg9MT0dfTEVWRUxfREVCVUcQMmIGcHJvdG8z", [file_buf_validate_validate, file_google_protobuf_timestamp]);
+  fileDesc("ChViYWNrdXAvdjEvZW50cnkucHJvdG8SCWJhY2t1cC52MSLyAQoLTmV3TG9nRW50cnkSMgoFbGV2ZWwYASABKA4yEy5iYWNrdXAudjEuTG9nTGV2ZWxCDrpIC4IBCBgUGB4YKBgyEmUKB21lc3NhZ2UYAiABKAlCVLpIUboBTgoObWVzc2FnZS5ub19udWwSIm11c3Qgbm90IGNvbnRhaW4gdGhlIE5VTCBjaGFyYWN0ZXIaGCF0aGlzLmNvbnRhaW5zKCdcdTAwMDAnKRJICgtjcmVhdGVfdGltZRgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBCF7pIFLIBESINCP+C0f+vBxD/k+vcAzIAIkIKDUxvZ0xldmVsQ291bnQSIgoFbGV2ZWwYASABKA4yEy5iYWNrdXAudjEuTG9nTGV2ZWwSDQoFY291bnQYAiABKAMqjgEKCExvZ0xldmVsEhkKFUxPR19MRVZFTF9VTlNQRUNJRklFRBAAEhIKDkxPR19MRVZFTF9OT05FEAoSEwoPTE9HX0xFVkVMX0VSUk9SEBQSFQoRTE9HX0xFVkVMX1dBUk5JTkcQHhISCg5MT0dfTEVWRUxfSU5GTxAoEhMKD0xPR19MRVZFTF9ERUJVRxAyYgZwcm90bzM", [file_buf_validate_validate, file_google_protobuf_timestamp]);
 
 /**
  * An entry to append.
@@ -49,6 +49,34 @@ export type NewLogEntry = Message<"backup.v1.NewLogEntry"> & {
  */
 export const NewLogEntrySchema: GenMessage<NewLogEntry> = /*@__PURE__*/
   messageDesc(file_backup_v1_entry, 0);
+
+/**
+ * How many entries of a level there are.
+ *
+ * @generated from message backup.v1.LogLevelCount
+ */
+export type LogLevelCount = Message<"backup.v1.LogLevelCount"> & {
+  /**
+   * The level.
+   *
+   * @generated from field: backup.v1.LogLevel level = 1;
+   */
+  level: LogLevel;
+
+  /**
+   * How many.
+   *
+   * @generated from field: int64 count = 2;
+   */
+  count: bigint;
+};
+
+/**
+ * Describes the message backup.v1.LogLevelCount.
+ * Use `create(LogLevelCountSchema)` to create a new message.
+ */
+export const LogLevelCountSchema: GenMessage<LogLevelCount> = /*@__PURE__*/
+  messageDesc(file_backup_v1_entry, 1);
 
 /**
  * How important an entry is. Column `loglevel`; the numbers are Moodle's (backup::LOG_*): the higher, the more verbose.
