@@ -24,7 +24,8 @@ export function messageValidator(
     throw invalidFields(
       ...result.violations.map(violation => ({
         field: pathToString(violation.field) || violation.ruleId.split('.')[0]!,
-        description: violation.message,
+        // Said with the character itself otherwise.
+        description: violation.message.replaceAll('\0', 'NUL'),
       })),
     );
   };
