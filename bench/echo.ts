@@ -56,6 +56,14 @@ answer(ControllerService.method.getController, () => ({
   }),
 }));
 
+answer(ControllerService.method.reportProgress, ({ reports }) => ({
+  results: reports.map(({ backupId, progress = 0 }) => ({
+    backupId,
+    progress,
+    leaseExpireTime: { seconds: 1_795_000_000n, nanos: 0 },
+  })),
+}));
+
 server.bindAsync('127.0.0.1:0', ServerCredentials.createInsecure(), (error, port) => {
   if (error) throw error;
   console.log(`serves gRPC on 127.0.0.1:${port}`);
