@@ -1,5 +1,5 @@
 import { setImmediate } from 'node:timers/promises';
-import { isOutage } from './errors.ts';
+import { isOutage, isTooLate } from './errors.ts';
 
 /**
  * Joins what is asked for at the same time: while one batch is under way, whatever comes waits and goes together with the next. No timer,
@@ -20,9 +20,10 @@ export class Batcher<I, O> {
     this.#limits = limits;
   }
 
-  submit(item: I): Promise<O> {
+  /** What still waits when `signal` is aborted is left out. */
+  submit(item: I, signal?: AbortSignal): Promise<O> {
     const { promise, resolve, reject } = Promise.withResolvers<O>();
-    this.#waiting.push({ item, resolve, reject });
+    this.#waiting.push({ item, signal, resolve, reject });
     if (this.#running < this.#limits.lanes) void this.#work();
     return promise;
   }
@@ -30,7 +31,12 @@ export class Batcher<I, O> {
   async #work(): Promise<void> {
     this.#running++;
     await setImmediate();
-    while (this.#waiting.length > 0) await this.#settle(this.#next());
+    while (this.#waiting.length > 0) {
+      const batch = this.#next();
+      const wanted = batch.filter(({ signal }) => !signal?.aborted);
+      for (const { signal, reject } of batch) if (signal?.aborted) reject(signal.reason);
+      if (wanted.length > 0) await this.#settle(wanted);
+    }
     this.#running--;
   }
 
@@ -50,8 +56,8 @@ export class Batcher<I, O> {
       const results = await this.#run(batch.map(({ item }) => item));
       for (const [i, { resolve }] of batch.entries()) resolve(results[i]!);
     } catch (error) {
-      // Without a database each alone would wait for it once more.
-      if (batch.length === 1 || isOutage(error)) for (const { reject } of batch) reject(error);
+      // Without a database each alone would wait for it once more; and after a timeout nobody waits for an answer, only what comes next.
+      if (batch.length === 1 || isOutage(error) || isTooLate(error)) for (const { reject } of batch) reject(error);
       else for (const one of batch) await this.#settle([one]);
     }
   }
@@ -65,4 +71,9 @@ export type BatchLimits<I> = {
   weigh(item: I): number;
 };
 
-type Waiting<I, O> = { item: I; resolve: (output: O) => void; reject: (error: unknown) => void };
+type Waiting<I, O> = {
+  item: I;
+  signal: AbortSignal | undefined;
+  resolve: (output: O) => void;
+  reject: (error: unknown) => void;
+};

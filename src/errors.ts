@@ -103,6 +103,11 @@ export function isOutage(error: unknown): boolean {
   return toStatusError(error).reason === ErrorReason.DATABASE_UNAVAILABLE;
 }
 
+/** True when a statement was stopped because it took too long: whoever waits for it has no time left either. */
+export function isTooLate(error: unknown): boolean {
+  return toStatusError(error).reason === ErrorReason.DEADLINE_EXCEEDED;
+}
+
 function fromDatabase(error: Error & { code?: unknown }): StatusError | undefined {
   const state = typeof error.code === 'string' ? error.code : '';
   if (OUTAGE_STATES.test(state) || OUTAGE_MESSAGES.test(error.message)) {

@@ -21,14 +21,17 @@ export class Appender {
     this.#lanes = Array.from({ length: LANES }, () => new Batcher(appends => run(sql, appends), limits));
   }
 
-  /** Durable when it resolves; undefined when the lease is not held, and nothing is appended then. */
-  async append(one: Append): Promise<Kept | undefined> {
+  /**
+   * Durable when it resolves; undefined when the lease is not held, and nothing is appended then. What still waits when `signal` is aborted is
+   * not appended either.
+   */
+  async append(one: Append, signal: AbortSignal): Promise<Kept | undefined> {
     const bytes = bytesOf(one);
     // One that is larger than the bound is taken when nothing else waits.
     if (this.#bytes > 0 && this.#bytes + bytes > this.#mostBytes) throw overloaded();
     this.#bytes += bytes;
     try {
-      return await this.#lanes[laneOf(one.backupId)]!.submit(one);
+      return await this.#lanes[laneOf(one.backupId)]!.submit(one, signal);
     } finally {
       this.#bytes -= bytes;
     }

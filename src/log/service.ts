@@ -50,7 +50,7 @@ type Needs = {
 export function logService(needs: Needs): Handlers<typeof LogService> {
   const { pool, doorbell, tokens, appender } = needs;
   return {
-    async appendLogs(request) {
+    async appendLogs(request, { signal }) {
       const { backupId, requestId, leaseToken } = request;
       const entries = keptEntries(request.entries, needs.keeping, 'entries');
       const dropped = request.entries.length - entries.length;
@@ -58,14 +58,17 @@ export function logService(needs: Needs): Handlers<typeof LogService> {
         if (leaseToken && !(await isHeld(sqlOn(pool), backupId, leaseToken))) throw leaseLost(backupId);
         return { dropped };
       }
-      const answer = await appender.append({
-        backupId,
-        entries,
-        leaseToken,
-        ...(requestId && {
-          request: { id: requestId, digest: digestOf(toBinary(AppendLogsRequestSchema, request)), dropped },
-        }),
-      });
+      const answer = await appender.append(
+        {
+          backupId,
+          entries,
+          leaseToken,
+          ...(requestId && {
+            request: { id: requestId, digest: digestOf(toBinary(AppendLogsRequestSchema, request)), dropped },
+          }),
+        },
+        signal,
+      );
       if (!answer) throw leaseLost(backupId);
       doorbell.ring(backupId);
       return requestId ? answer : { ...answer, dropped };

@@ -4,7 +4,7 @@ import pg from 'pg';
 import { LogLevel } from '../../src/gen/backup/v1/entry_pb.ts';
 import { type Backend, startBackend } from '../support/backend.ts';
 import { eventually } from '../support/eventually.ts';
-import { refused } from '../support/status.ts';
+import { endsWith, refused } from '../support/status.ts';
 import { newBackupId } from '../support/writing.ts';
 import { held, type Lease } from './work/work.ts';
 
@@ -123,6 +123,50 @@ describe('Appends that come at the same time', () => {
     assert.equal(huge.lastId, 6n, 'one that is larger is taken when nothing else waits');
   });
 
+  describe('and have to wait for a lock on one of the logs', () => {
+    const late = { code: 'DEADLINE_EXCEEDED', reason: 'DEADLINE_EXCEEDED' } as const;
+    let hasty: Backend;
+    let lock: pg.Client;
+    const [stuck, other, last] = [inLane(), inLane(), inLane()];
+    const line = (backupId: string, options = {}) =>
+      hasty.logs.appendLogs({ backupId, entries: [{ level: LogLevel.INFO, message: 'x' }] }, options);
+    beforeEach(async () => {
+      hasty = await startBackend({ settings: { CALL_TIMEOUT: '1s' } });
+      await line(stuck);
+      lock = new pg.Client({ connectionString: hasty.database.url });
+      await lock.connect();
+      await lock.query('begin');
+      await lock.query('select from backup_log_heads where backupid = $1 for update', [stuck]);
+    });
+    afterEach(() => hasty[Symbol.asyncDispose]());
+
+    it('are not written when their callers have left before their turn', async () => {
+      const blocked = line(stuck);
+      await waits(hasty);
+      const waiting = [line(stuck, { timeoutMs: 300 }), line(other, { timeoutMs: 300 })];
+      await Promise.all(waiting.map(call => endsWith(call, 'DEADLINE_EXCEEDED')));
+      await refused(blocked, late);
+      await onlyTheLast();
+    });
+
+    it('are not tried again one by one when it takes too long: nobody waits for them any more', async () => {
+      await Promise.all([line(stuck), line(other)].map(call => refused(call, late)));
+      await onlyTheLast();
+    });
+
+    /** The way is free: what comes now is written, and nothing of what was too late. */
+    async function onlyTheLast(): Promise<void> {
+      await lock.query('commit');
+      await lock.end();
+      assert.equal((await line(last)).lastId, 1n);
+      const rows = await hasty.database.query('select backupid from backup_logs order by 1');
+      assert.deepEqual(
+        rows.map(({ backupid }) => backupid),
+        [stuck, last].toSorted(),
+      );
+    }
+  });
+
   type Answer = ReturnType<typeof send>;
 
   /** Sends these while another one is under way, so that they go together. */
@@ -131,12 +175,7 @@ describe('Appends that come at the same time', () => {
     await lock.connect();
     await lock.query('begin; lock table backup_log_heads in exclusive mode');
     const busy = send({ lines: ['under way'] });
-    await eventually(async () => {
-      const [row] = await backend.database.query(
-        "select count(*)::int as n from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'",
-      );
-      assert.equal(row!['n'], 1);
-    });
+    await waits(backend);
     const answers: Answer[] = [];
     for (const call of calls) {
       answers.push(send(call));
@@ -148,6 +187,16 @@ describe('Appends that come at the same time', () => {
     await lock.end();
     await busy;
     return { answers };
+  }
+
+  /** Until a statement waits for a lock. */
+  function waits({ database }: Backend): Promise<void> {
+    return eventually(async () => {
+      const [row] = await database.query(
+        "select count(*)::int as n from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'",
+      );
+      assert.equal(row!['n'], 1);
+    });
   }
 
   /** Transactions that have written to logs. */
