@@ -21,16 +21,17 @@ export function toSeconds(timestamp: Timestamp | undefined): bigint {
   return timestamp?.seconds ?? 0n;
 }
 
+/** Times of any one unit, in their order; what is null is none. */
+export function ascending(times: (bigint | null)[]): bigint[] {
+  return times.filter(time => time !== null).sort((a, b) => (a < b ? -1 : 1));
+}
+
 /** A duration in whole milliseconds; a fraction of one is dropped. */
 export function toMillis({ seconds, nanos }: Duration): number {
   return Number(seconds) * 1000 + Math.trunc(nanos / 1_000_000);
 }
 
-/** A time in nanoseconds since the epoch. */
-export function toNanos({ seconds, nanos }: Timestamp): bigint {
-  return seconds * 1_000_000_000n + BigInt(nanos);
-}
-
+/** Nanoseconds since the epoch. */
 export function fromNanos(nanos: bigint): Timestamp {
   return create(TimestampSchema, { seconds: nanos / 1_000_000_000n, nanos: Number(nanos % 1_000_000_000n) });
 }

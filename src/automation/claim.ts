@@ -1,12 +1,13 @@
 import { randomUUID } from 'node:crypto';
 import { Execution } from '../controller/entity.ts';
+import { leaseTo } from '../controller/lease.ts';
 import { Status } from '../controller/lifecycle.ts';
 import { fromRow as controllerFromRow, type Shown, shownColumns } from '../controller/row.ts';
-import { AUTOMATED, claimable, LastStatus, slotDue } from '../course/entity.ts';
-import { type Course, claimed } from '../course/lifecycle.ts';
+import { AUTOMATED, type Course, claimable, LastStatus, slotDue } from '../course/entity.ts';
+import { claimed } from '../course/lifecycle.ts';
 import type { Schedule } from '../course/schedule.ts';
-import { clock, courseColumns, fromRow, write } from '../course/store.ts';
-import { epochMillis, epochNow } from '../db/clock.ts';
+import { courseColumns, fromRow, write } from '../course/store.ts';
+import { epochMillis, epochNow, readClock } from '../db/clock.ts';
 import type { Row, Sql } from '../db/sql.ts';
 import { courseToken } from './token.ts';
 
@@ -20,7 +21,7 @@ type Options = { skipLocked: boolean; fallback: Schedule | undefined };
 
 /** Gives due courses to a worker, in a transaction of the caller's: those that have never run first, then the longest due. */
 export async function claimDue(sql: Sql, claim: CourseClaim, options: Options): Promise<ClaimedCourse[]> {
-  const now = await clock(sql);
+  const now = await readClock(sql);
   const due = await dueCourses(sql, claim.most, options.skipLocked);
   const held = new Map([
     ...(await continued(sql, due, claim, options.skipLocked)),
@@ -63,9 +64,7 @@ async function continued(sql: Sql, due: Course[], claim: CourseClaim, skipLocked
         select backupid, token from backup_controllers join unnest($1::varchar[], $2::uuid[]) as given (backupid, token) using (backupid)
         where ${WAITING} order by backupid for update of backup_controllers${skipLocked ? ' skip locked' : ''}
       )
-      update backup_controllers c set
-        status = ${Status.EXECUTING}, attempt = c.attempt + 1, progress = 0, outcome = 0, cancelrequestedat = 0, leasetoken = waiting.token,
-        ${LEASE}, startedat = ${epochNow}, endedat = 0, updated_at = greatest(c.updated_at, ${epochNow}), revision = c.revision + 1
+      update backup_controllers c set ${leaseTo({ token: 'waiting.token', worker: '$3', ms: '$4::int' })}
       from waiting where c.backupid = waiting.backupid
       returning ${shownColumns}`,
     values: [ids, ids.map(courseToken), claim.worker, claim.leaseMs],
@@ -120,8 +119,6 @@ function held(row: Row): Held[number] {
 function mayContinue({ lastStatus, slot, backupId }: Course): boolean {
   return lastStatus === LastStatus.QUEUED && slot > 0n && backupId !== '';
 }
-
-const LEASE = `leaseworker = $3, leasems = $4::int, leasedat = ${epochMillis}, leaseexpires = ${epochMillis} + $4::int`;
 
 // Not DELAYED: those are everybody's.
 const WAITING = `status = ${Status.AWAITING} and execution = ${Execution.IMMEDIATE} and leasetoken is null`;

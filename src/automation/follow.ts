@@ -1,8 +1,9 @@
 import { type Outcome, Status } from '../controller/lifecycle.ts';
-import { LastStatus } from '../course/entity.ts';
-import { type Change, type Circumstances, type Course, ended, type Given, requeued } from '../course/lifecycle.ts';
+import { type Course, LastStatus } from '../course/entity.ts';
+import { type Change, type Circumstances, ended, type Given, requeued } from '../course/lifecycle.ts';
 import type { Schedule } from '../course/schedule.ts';
 import { lock, write } from '../course/store.ts';
+import { readClock } from '../db/clock.ts';
 import type { Sql } from '../db/sql.ts';
 
 /** A controller that has changed its status in this transaction. */
@@ -20,13 +21,15 @@ export type Moved = {
 export async function follow(sql: Sql, moved: Moved[], fallback: Schedule | undefined): Promise<boolean> {
   if (moved.length === 0) return false;
   const byId = new Map(moved.map(one => [one.backupId, one]));
-  const { courses, now } = await lock(sql, { backupIds: [...byId.keys()] });
-  const changes = courses.map(course => changeOf(course, byId.get(course.backupId)!, { now, fallback }));
+  const courses = await lock(sql, { backupIds: [...byId.keys()] });
+  if (courses.length === 0) return false;
+  const circumstances = { now: await readClock(sql), fallback };
+  const changes = courses.map(course => changeOf(course, byId.get(course.backupId)!, circumstances));
   await write(
     sql,
     changes.filter(change => change !== undefined),
   );
-  return courses.length > 0;
+  return true;
 }
 
 function changeOf(course: Course, moved: Moved, circumstances: Circumstances): Change | undefined {

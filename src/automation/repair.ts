@@ -2,7 +2,8 @@ import { Outcome, Status } from '../controller/lifecycle.ts';
 import { LastStatus } from '../course/entity.ts';
 import { ended, requeued } from '../course/lifecycle.ts';
 import type { Schedule } from '../course/schedule.ts';
-import { clock, courseColumns, fromRow, write } from '../course/store.ts';
+import { courseColumns, fromRow, write } from '../course/store.ts';
+import { readClock } from '../db/clock.ts';
 import type { Row, Sql } from '../db/sql.ts';
 
 /** A course that was said to be running and was not, and what it is now. */
@@ -23,7 +24,7 @@ export async function repair(sql: Sql, fallback: Schedule | undefined): Promise<
     values: [],
   });
   if (rows.length === 0) return [];
-  const circumstances = { now: await clock(sql), fallback };
+  const circumstances = { now: await readClock(sql), fallback };
   const changes = rows.map(row => {
     const course = fromRow(row);
     if (row.status === Status.AWAITING) {

@@ -3,18 +3,19 @@ import { ringChanges } from '../controller/bell.ts';
 import { Status } from '../controller/lifecycle.ts';
 import { toMessage as toController } from '../controller/message.ts';
 import type { Shown } from '../controller/row.ts';
-import { LastStatus } from '../course/entity.ts';
-import { asked, type Change, type Circumstances, type Course, skipped } from '../course/lifecycle.ts';
-import { etagOf, toGiven, toMessage } from '../course/message.ts';
-import { courseNotFound, staleCourse } from '../course/refusals.ts';
+import { locked, type Which } from '../course/change.ts';
+import { type Course, LastStatus } from '../course/entity.ts';
+import { asked, type Change, type Circumstances, skipped } from '../course/lifecycle.ts';
+import { toGiven, toMessage } from '../course/message.ts';
 import type { Schedule } from '../course/schedule.ts';
-import { lock, write } from '../course/store.ts';
+import { write } from '../course/store.ts';
+import { readClock } from '../db/clock.ts';
 import type { Doorbell } from '../db/doorbell.ts';
 import { type Sql, sqlIn } from '../db/sql.ts';
 import { ErrorReason, StatusError } from '../errors.ts';
 import { CourseService, type Course as Message } from '../gen/backup/v1/course_pb.ts';
 import type { Handlers } from '../grpc/bind.ts';
-import { once } from '../request/once.ts';
+import { once, subjectOfMany } from '../request/once.ts';
 import { toMillis } from '../timestamps.ts';
 import { claimDue } from './claim.ts';
 
@@ -51,7 +52,7 @@ export function automationService({
         format: request.format || 'moodle2',
       };
       let given: Shown[] = [];
-      const answer = await once(orm, method.claimDueCourses, 'due', request, async em => {
+      const answer = await once(orm, method.claimDueCourses, subjectOfMany(request), request, async em => {
         const claimed = await claimDue(sqlIn(em), claim, { skipLocked, fallback });
         given = claimed.map(({ controller }) => controller);
         return {
@@ -89,16 +90,13 @@ export function automationService({
   /** Changes a course that has no unfinished run, under its row's lock. */
   async function changed(
     em: EntityManager,
-    { courseId, etag }: { courseId: bigint; etag: string },
+    which: Which,
     how: (course: Course, circumstances: Circumstances) => Change,
   ): Promise<{ course: Message }> {
     const sql = sqlIn(em);
-    const { courses, now } = await lock(sql, { courseIds: [courseId] });
-    const [course] = courses;
-    if (!course) throw courseNotFound(courseId);
-    if (etag && etag !== etagOf(course)) throw staleCourse(courseId);
+    const course = await locked(sql, which);
     await refuseWhileRunning(sql, course);
-    const change = how(course, { now, fallback });
+    const change = how(course, { now: await readClock(sql), fallback });
     if (change.course === course) return { course: toMessage(course) };
     const [written] = await write(sql, [change]);
     return { course: toMessage(written!) };

@@ -46,8 +46,6 @@ export const Course = defineEntity({
     slot: p.bigint().defaultRaw('0'),
     /** Since when a QUEUED course waits, or until when it has to; 0 in other statuses. */
     queuedFor: p.bigint().name('queuedfor').defaultRaw('0'),
-    /** The database's clock at the time of the read, on demand only. */
-    now: p.bigint().formula(epochNow).lazy(),
   },
   indexes: [
     { name: 'backup_courses_next', properties: ['nextStartTime', 'id'] },

@@ -1,9 +1,6 @@
 import { Outcome } from '../controller/lifecycle.ts';
-import { type Course as Entity, LastStatus, RunKind } from './entity.ts';
+import { type Course, LastStatus, RunKind } from './entity.ts';
 import { nextStarts, parseSchedule, type Schedule, startsBetween } from './schedule.ts';
-
-/** A course without what is read on demand. */
-export type Course = Omit<Entity, 'now'>;
 
 /** The next start that a caller gives: a time in epoch seconds, or the first one of a schedule. */
 export type Given = { time: bigint } | { schedule: Schedule } | undefined;
@@ -53,16 +50,8 @@ export function ended(course: Course, outcome: Outcome, given: Given, circumstan
   const { now } = circumstances;
   const slot = course.slot || now;
   const next = nextStart({ ...course, slot }, given, circumstances);
-  const run = {
-    courseId: course.courseId,
-    slot,
-    kind: RunKind.RAN,
-    backupId: course.backupId,
-    outcome,
-    reason: '',
-    startedAt: course.lastStartTime,
-    endedAt: now,
-  };
+  const { backupId, lastStartTime: startedAt } = course;
+  const run = { ...record(course, slot, RunKind.RAN, ''), backupId, outcome, startedAt, endedAt: now };
   return {
     course: {
       ...course,
@@ -100,10 +89,7 @@ export function skipped(course: Course, reason: string, given: Given, circumstan
   const next = nextStart({ ...course, slot }, given, circumstances);
   return {
     course: { ...course, lastStatus: LastStatus.SKIPPED, nextStartTime: next, slot: 0n, queuedFor: 0n },
-    runs: [
-      { ...unmade(course, slot, RunKind.SKIPPED, reason) },
-      ...missed(course, { slot, next, given }, circumstances),
-    ],
+    runs: [record(course, slot, RunKind.SKIPPED, reason), ...missed(course, { slot, next, given }, circumstances)],
   };
 }
 
@@ -121,7 +107,7 @@ export function rescheduled(
     course: { ...course, nextStartTime: next, schedule },
     runs: passed
       ? [
-          unmade(course, due, RunKind.MISSED, 'it was due when another start was set'),
+          record(course, due, RunKind.MISSED, 'it was due when another start was set'),
           ...missed(course, { slot: due, next, given: undefined }, circumstances),
         ]
       : [],
@@ -154,7 +140,7 @@ function missed(
   const passed = course.nextStartTime > slot && course.nextStartTime <= now ? [course.nextStartTime] : [];
   return [...new Set([...starts, ...passed])]
     .filter(start => start !== next)
-    .map(start => unmade(course, start, RunKind.MISSED, 'the run before it was late or took too long'));
+    .map(start => record(course, start, RunKind.MISSED, 'the run before it was late or took too long'));
 }
 
 function scheduleOf(
@@ -166,7 +152,7 @@ function scheduleOf(
   return schedule ? parseSchedule(schedule) : fallback;
 }
 
-function unmade({ courseId }: Course, slot: bigint, kind: RunKind, reason: string): NewRun {
+function record({ courseId }: Course, slot: bigint, kind: RunKind, reason: string): NewRun {
   return { courseId, slot, kind, backupId: '', outcome: 0, reason, startedAt: 0n, endedAt: 0n };
 }
 

@@ -11,8 +11,9 @@ import {
 import { type LogLevel, LogLevelCountSchema } from '../gen/backup/v1/entry_pb.ts';
 import type { NextStart, Schedule as ScheduleMessage, ScheduleSchema } from '../gen/backup/v1/schedule_pb.ts';
 import { fromSeconds, toSeconds } from '../timestamps.ts';
-import { type CourseRun, LastStatus } from './entity.ts';
-import type { Course, Given } from './lifecycle.ts';
+import { etagOf } from './change.ts';
+import { type Course, type CourseRun, LastStatus } from './entity.ts';
+import type { Given } from './lifecycle.ts';
 import type { Report } from './report.ts';
 import { checkSchedule, parseSchedule, type Schedule, ScheduleError } from './schedule.ts';
 
@@ -44,11 +45,6 @@ function fromReport({ controller, logCounts }: Report): MessageInitShape<typeof 
     ...(startedAt > 0n && endedAt > 0n && { duration: { seconds: endedAt - startedAt } }),
     logCounts: logCounts.map(({ level, count }) => create(LogLevelCountSchema, { level: level as LogLevel, count })),
   };
-}
-
-/** The id is part of it: a course that was deleted and created anew has counted from 1 again. */
-export function etagOf({ id, revision }: Pick<Course, 'id' | 'revision'>): string {
-  return `${id}.${revision}`;
 }
 
 export function fromRun(run: CourseRun): MessageInitShape<typeof CourseRunSchema> {

@@ -1,5 +1,6 @@
 import type { FilterQuery } from '@mikro-orm/core';
 import type { MikroORM } from '@mikro-orm/postgresql';
+import { readClock } from '../db/clock.ts';
 import { sqlIn } from '../db/sql.ts';
 import { invalidFields } from '../errors.ts';
 import {
@@ -15,15 +16,14 @@ import {
 import type { Handlers } from '../grpc/bind.ts';
 import { paging } from '../paging.ts';
 import { once } from '../request/once.ts';
-import { ceilSeconds, toSeconds } from '../timestamps.ts';
+import { ascending, ceilSeconds, toSeconds } from '../timestamps.ts';
 import type { Tokens } from '../tokens.ts';
+import { etagOf, locked, notFound, stale } from './change.ts';
 import { Course, CourseRun, LastStatus, type RunKind } from './entity.ts';
 import { due, latestFirst, nextStartFirst, type Order, overdueBy } from './list.ts';
-import { etagOf, fromColumn, fromRun, toColumn, toMessage, toSchedule } from './message.ts';
-import { courseNotFound, staleCourse } from './refusals.ts';
+import { fromColumn, fromRun, toColumn, toMessage, toSchedule } from './message.ts';
 import { reportsOf } from './report.ts';
 import { formatSchedule, nextStarts, type Schedule } from './schedule.ts';
-import { clock, lock } from './store.ts';
 import { summarize } from './summary.ts';
 import { upsert } from './upsert.ts';
 
@@ -47,7 +47,7 @@ export function courseService({
   return {
     async getCourse({ courseId }) {
       const course = await orm.em.fork().findOne(Course, courseId);
-      if (!course) throw courseNotFound(courseId);
+      if (!course) throw notFound(courseId);
       return { course: toMessage(course) };
     },
 
@@ -90,7 +90,7 @@ export function courseService({
         const { courses, created } = await upsert(sqlIn(em), wanted, fallback, existing => {
           for (const { courseId, etag } of asked) {
             const course = existing.get(courseId);
-            if (etag && (!course || etag !== etagOf(course))) throw staleCourse(courseId);
+            if (etag && (!course || etag !== etagOf(course))) throw stale(courseId);
           }
         });
         return { courses: wanted.map(({ courseId }) => toMessage(courses.get(courseId)!)), created };
@@ -98,11 +98,8 @@ export function courseService({
     },
 
     async deleteCourse(request) {
-      const { courseId, etag } = request;
-      return once(orm, method.deleteCourse, courseId, request, async em => {
-        const { courses } = await lock(sqlIn(em), { courseIds: [courseId] });
-        if (!courses[0]) throw courseNotFound(courseId);
-        if (etag && etag !== etagOf(courses[0])) throw staleCourse(courseId);
+      return once(orm, method.deleteCourse, request.courseId, request, async em => {
+        const { courseId } = await locked(sqlIn(em), request);
         await em.nativeDelete(Course, { courseId });
         return {};
       });
@@ -127,15 +124,15 @@ export function courseService({
       if (!schedule) {
         throw invalidFields({ field: 'schedule', description: 'is required, because the service has none of its own' });
       }
-      const from = request.from ? ceilSeconds(request.from) : await clock(sqlIn(orm.em.fork()));
+      const from = request.from ? ceilSeconds(request.from) : await readClock(sqlIn(orm.em.fork()));
       return { startTimes: nextStarts(schedule, from, request.count || 1).map(seconds => ({ seconds })) };
     },
 
     async summarizeCourses({ filter }) {
       const groups = await summarize(orm, conditions(filter));
       const sum = (column: 'count' | 'due') => groups.reduce((total, group) => total + group[column], 0n);
-      const oldestDueTime = extreme(groups.map(({ oldestDue }) => oldestDue)).at(0);
-      const lastSuccessTime = extreme(groups.map(({ lastSuccess }) => lastSuccess)).at(-1);
+      const oldestDueTime = ascending(groups.map(({ oldestDue }) => oldestDue)).at(0);
+      const lastSuccessTime = ascending(groups.map(({ lastSuccess }) => lastSuccess)).at(-1);
       return {
         total: sum('count'),
         statuses: Object.values(CourseStatus)
@@ -188,8 +185,4 @@ function runConditions(filter: CourseRunFilter | undefined): FilterQuery<CourseR
 
 function beyondRun([slot, courseId]: bigint[]): FilterQuery<CourseRun> {
   return { $or: [{ slot: { $lt: slot! } }, { slot: slot!, courseId: { $lt: courseId! } }] };
-}
-
-function extreme(times: (bigint | null)[]): bigint[] {
-  return times.filter(time => time !== null).sort((a, b) => Number(a - b));
 }

@@ -1,17 +1,14 @@
 import { epochNow } from '../db/clock.ts';
 import type { Row, Sql } from '../db/sql.ts';
-import { type LastStatus, RunKind } from './entity.ts';
-import type { Change, Course, NewRun } from './lifecycle.ts';
+import { type Course, type LastStatus, RunKind } from './entity.ts';
+import type { Change, NewRun } from './lifecycle.ts';
 
 /** The columns of a course, for statements that are not the ORM's. */
 export const courseColumns =
   'c.courseid, c.id, c.laststarttime, c.lastendtime, c.laststatus, c.nextstarttime, c.revision, c.schedule, c.backupid, c.slot, c.queuedfor';
 
-/** Courses whose rows are locked until the transaction ends, and the database's time. */
-export type Locked = { courses: Course[]; now: bigint };
-
-/** Those of these controllers, or of these ids, that there are; in the order of their ids, as everybody locks them. */
-export async function lock(sql: Sql, which: { courseIds: bigint[] } | { backupIds: string[] }): Promise<Locked> {
+/** Those of these controllers, or of these ids, locked until the transaction ends; in the order of their ids, as everybody locks them. */
+export async function lock(sql: Sql, which: { courseIds: bigint[] } | { backupIds: string[] }): Promise<Course[]> {
   const [column, type, values] =
     'courseIds' in which ? ['courseid', 'bigint', which.courseIds] : ['backupid', 'varchar', which.backupIds];
   const rows = await sql({
@@ -19,13 +16,7 @@ export async function lock(sql: Sql, which: { courseIds: bigint[] } | { backupId
     text: `select ${courseColumns} from backup_courses c where c.${column} = any($1::${type}[]) order by c.courseid for update`,
     values: [values],
   });
-  return { courses: rows.map(fromRow), now: await clock(sql) };
-}
-
-/** The time of this transaction, in epoch seconds. */
-export async function clock(sql: Sql): Promise<bigint> {
-  const [row] = await sql<{ now: string }>({ name: 'clock', text: `select ${epochNow} as now`, values: [] });
-  return BigInt(row!.now);
+  return rows.map(fromRow);
 }
 
 /** Writes locked courses as they shall be, with a new revision, and the records that go with them. */

@@ -1,7 +1,7 @@
 import { type FilterObject, type FilterQuery, raw } from '@mikro-orm/core';
 import type { MikroORM } from '@mikro-orm/postgresql';
 import { epochNow } from '../db/clock.ts';
-import type { Row } from '../db/sql.ts';
+import { type Row, toBigint } from '../db/sql.ts';
 import { Course, claimable, LastStatus, slotDue } from './entity.ts';
 
 /** Courses of one status. Times are epoch seconds, null when there is none. */
@@ -32,13 +32,9 @@ export async function summarize(orm: MikroORM, filters: FilterQuery<Course>[]): 
     .execute<Row[]>('all', false);
   return rows.map(row => ({
     lastStatus: row['laststatus'] as LastStatus,
-    count: number(row['count'])!,
-    due: number(row['due'])!,
-    oldestDue: number(row['oldest_due']),
-    lastSuccess: number(row['last_success']),
+    count: toBigint(row['count'])!,
+    due: toBigint(row['due'])!,
+    oldestDue: toBigint(row['oldest_due']),
+    lastSuccess: toBigint(row['last_success']),
   }));
-}
-
-function number(column: unknown): bigint | null {
-  return column === null ? null : BigInt(column as string);
 }

@@ -1,7 +1,9 @@
+import { readClock } from '../db/clock.ts';
 import type { Sql } from '../db/sql.ts';
-import { type Circumstances, type Course, nextStart, rescheduled } from './lifecycle.ts';
+import type { Course } from './entity.ts';
+import { type Circumstances, nextStart, rescheduled } from './lifecycle.ts';
 import type { Schedule } from './schedule.ts';
-import { courseColumns, fromRow, type Locked, lock, write } from './store.ts';
+import { courseColumns, fromRow, lock, write } from './store.ts';
 
 /** A course as it is wanted: its own schedule as text, and its next start in epoch seconds; undefined leaves it to the schedule. */
 export type Wanted = { courseId: bigint; schedule: string; nextStartTime: bigint | undefined };
@@ -20,10 +22,9 @@ export async function upsert(
   refuse: (existing: Map<bigint, Course>) => void,
 ): Promise<Upserted> {
   const ids = wanted.map(({ courseId }) => courseId);
-  const { courses, now }: Locked = await lock(sql, { courseIds: ids });
-  const existing = new Map(courses.map(course => [course.courseId, course]));
+  const existing = new Map((await lock(sql, { courseIds: ids })).map(course => [course.courseId, course]));
   refuse(existing);
-  const circumstances = { now, fallback };
+  const circumstances = { now: await readClock(sql), fallback };
   const changes = wanted.flatMap(one => {
     const course = existing.get(one.courseId);
     return course ? [rescheduled(course, { ...one, next: nextOf(one, course, circumstances) }, circumstances)] : [];

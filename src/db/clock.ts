@@ -1,3 +1,5 @@
+import type { Sql } from './sql.ts';
+
 /** Now in whole epoch seconds, in SQL: all times are the database's clock, a replica's own is never asked. */
 export const epochNow = 'floor(extract(epoch from now()))::bigint';
 
@@ -6,3 +8,9 @@ export const epochMillis = 'floor(extract(epoch from now()) * 1000)::bigint';
 
 /** Now in epoch microseconds, in SQL. */
 export const epochMicros = 'floor(extract(epoch from now()) * 1000000)::bigint';
+
+/** Now in whole epoch seconds; in a transaction, the time at which it began. */
+export async function readClock(sql: Sql): Promise<bigint> {
+  const [row] = await sql<{ now: string }>({ name: 'clock', text: `select ${epochNow} as now`, values: [] });
+  return BigInt(row!.now);
+}

@@ -163,7 +163,8 @@ function packagedBinDir(): string {
   return join(root, 'native/bin');
 }
 
-async function freePort(): Promise<string> {
+/** A port of this machine that nobody listens on at the moment. */
+export async function freePort(): Promise<string> {
   const server = createServer().listen(0, '127.0.0.1');
   await once(server, 'listening');
   const { port } = server.address() as AddressInfo;

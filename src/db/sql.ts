@@ -24,6 +24,34 @@ export function sqlIn(em: EntityManager): Sql {
   };
 }
 
+/** The number of a column that may be null. */
+export function toBigint(column: unknown): bigint | null {
+  return column === null ? null : BigInt(column as string);
+}
+
+/**
+ * Deletes the rows that meet a condition, and returns how many they were. In batches, each a transaction of its own, and past whatever another
+ * replica is deleting: every replica may do this, and none waits for another.
+ */
+export async function deleteInBatches(
+  pool: Pool,
+  { table, where, values }: { table: string; where: string; values: unknown[] },
+  signal: AbortSignal,
+): Promise<number> {
+  let total = 0;
+  for (let deleted = BATCH; deleted === BATCH && !signal.aborted; total += deleted) {
+    const { rowCount } = await pool.query(
+      `delete from ${table} where ctid = any (array(
+         select ctid from ${table} where ${where} limit ${BATCH} for update skip locked))`,
+      values,
+    );
+    deleted = rowCount ?? 0;
+  }
+  return total;
+}
+
+const BATCH = 1000;
+
 /** Runs statements in one transaction; what it throws undoes them. */
 export async function transaction<T>(pool: Pool, work: (sql: Sql) => Promise<T>): Promise<T> {
   const client = await pool.connect();

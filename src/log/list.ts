@@ -86,7 +86,8 @@ async function readList(
   return { entries, next: done ? undefined : looked };
 }
 
-function matching(filter: ListFilter, given: (value: unknown) => string): string[] {
+/** The conditions of a filter in SQL; `given` makes parameters of its values. */
+export function matching(filter: Omit<ListFilter, 'newestFirst'>, given: (value: unknown) => string): string[] {
   const time = (at: { seconds: bigint; nanos: number }) => `(${given(at.seconds)}::bigint, ${given(at.nanos)}::int)`;
   const conditions = [];
   if (filter.maxLevel < ALL_LEVELS) conditions.push(`loglevel <= ${given(filter.maxLevel)}`);

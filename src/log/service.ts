@@ -18,7 +18,7 @@ import {
 } from '../gen/backup/v1/log_pb.ts';
 import type { Handlers } from '../grpc/bind.ts';
 import { paging } from '../paging.ts';
-import { fromNanos, toNanos } from '../timestamps.ts';
+import { ascending, fromNanos } from '../timestamps.ts';
 import type { Tokens } from '../tokens.ts';
 import { digestOf, isHeld } from './append.ts';
 import type { Appender } from './appender.ts';
@@ -98,20 +98,15 @@ export function logService(needs: Needs): Handlers<typeof LogService> {
     },
 
     async summarizeLogs({ backupId, filter, window }) {
-      const within = { from: window?.start && toNanos(window.start), to: window?.end && toNanos(window.end) };
+      const within = { from: window?.start, to: window?.end, maxLevel: ALL_LEVELS, text: '' };
       const counted = [];
       for await (const backupIds of logsOf(backupId, filter)) counted.push(await countLevels(pool, backupIds, within));
       const found = counted.flatMap(({ levels }) => levels);
       const sum = (level: number) =>
         found.reduce((total, one) => (one.level === level ? total + one.count : total), 0n);
       const levels = LEVELS.map(level => ({ level, count: sum(level) }));
-      const [first, last] = [
-        found.map(one => one.first).sort(ascending)[0],
-        found
-          .map(one => one.last)
-          .sort(ascending)
-          .at(-1),
-      ];
+      const first = ascending(found.map(one => one.first)).at(0);
+      const last = ascending(found.map(one => one.last)).at(-1);
       return {
         total: levels.reduce((total, { count }) => total + count, 0n),
         levels,
@@ -151,8 +146,6 @@ export function logService(needs: Needs): Handlers<typeof LogService> {
 const RUNS_PER_COUNT = 1000;
 
 const LEVELS = [LogLevel.ERROR, LogLevel.WARNING, LogLevel.INFO, LogLevel.DEBUG] as const;
-
-const ascending = (a: bigint, b: bigint) => (a < b ? -1 : 1);
 
 /** A page stays below the 4 MiB that clients accept by default, whatever its messages are. */
 const PAGE_BYTES = 4 * 1024 * 1024 - 64 * 1024;

@@ -1,27 +1,26 @@
 import type { Pool } from 'pg';
+import { type ListFilter, matching } from './list.ts';
 
 /** Entries of one level. Times are in nanoseconds since the epoch. */
 export type LevelCount = { level: number; count: bigint; first: bigint; last: bigint };
-
-/** What entries to count: written from one time to before another, in nanoseconds since the epoch. */
-export type Within = { from: bigint | undefined; to: bigint | undefined };
 
 /** The entries of these logs by level, and how many of the logs have any. */
 export async function countLevels(
   pool: Pool,
   backupIds: string[],
-  { from, to }: Within,
+  filter: Omit<ListFilter, 'newestFirst'>,
 ): Promise<{ levels: LevelCount[]; logs: bigint }> {
-  const nanos = 'created_at::numeric * 1000000000 + created_nanos';
+  const values: unknown[] = [];
+  const given = (value: unknown) => `$${values.push(value)}`;
+  const conditions = [`backupid = any(${given(backupIds)}::varchar[])`, ...matching(filter, given)];
   const { rows } = await pool.query(
     `with entry as (
-       select backupid, loglevel, ${nanos} as at from backup_logs where backupid = any($1::varchar[])
-     ), within as (
-       select * from entry where ($2::numeric is null or at >= $2) and ($3::numeric is null or at < $3)
+       select backupid, loglevel, created_at::numeric * 1000000000 + created_nanos as at
+       from backup_logs where ${conditions.join(' and ')}
      )
-     select loglevel, count(*) as count, min(at) as first, max(at) as last, (select count(distinct backupid) from within) as logs
-     from within group by loglevel`,
-    [backupIds, from ?? null, to ?? null],
+     select loglevel, count(*) as count, min(at) as first, max(at) as last, (select count(distinct backupid) from entry) as logs
+     from entry group by loglevel`,
+    values,
   );
   return {
     levels: rows.map(row => ({

@@ -61,6 +61,11 @@ export async function onceIn<O extends DescMessage>(
   return answer;
 }
 
+/** The subject of a request about many things: it has none to be kept with, and its id leads the key as well as any. */
+export function subjectOfMany({ requestId }: { requestId: string }): string {
+  return createHash('md5').update(requestId).digest('hex');
+}
+
 /** Whether a request id was used before, and what it was used for is done. */
 export async function isAnswered(sql: Sql, subject: string | bigint, requestId: string): Promise<boolean> {
   const text = 'select from backup_requests where subject = $1 and requestid = $2';

@@ -4,7 +4,7 @@ import { conditions } from '../controller/message.ts';
 import type { ControllerService, Operation, Purpose } from '../gen/backup/v1/controller_pb.ts';
 import type { TimeWindow } from '../gen/backup/v1/window_pb.ts';
 import type { Handlers } from '../grpc/bind.ts';
-import { ceilSeconds, fromSeconds } from '../timestamps.ts';
+import { ascending, ceilSeconds, fromSeconds } from '../timestamps.ts';
 import { type Group, summarize, type Window } from './summary.ts';
 
 export function summaryService(orm: MikroORM): Pick<Handlers<typeof ControllerService>, 'summarizeControllers'> {
@@ -46,8 +46,4 @@ function windowOf({ start, end }: TimeWindow): Window {
 
 function sum(groups: Group[], column: 'count' | 'due' | 'leased' | 'expired'): bigint {
   return groups.reduce((total, group) => total + group[column], 0n);
-}
-
-function ascending(times: (bigint | null)[]): bigint[] {
-  return times.filter(time => time !== null).sort((a, b) => Number(a - b));
 }

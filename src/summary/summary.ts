@@ -3,7 +3,7 @@ import type { EntityManager, MikroORM } from '@mikro-orm/postgresql';
 import { Controller, dueTime, inQueue } from '../controller/entity.ts';
 import { type Operation, Outcome, Status } from '../controller/lifecycle.ts';
 import { epochMillis, epochNow } from '../db/clock.ts';
-import type { Row } from '../db/sql.ts';
+import { type Row, toBigint } from '../db/sql.ts';
 
 /** Controllers of one status, operation and purpose. Times are epoch seconds, null when there is none. */
 export type Group = {
@@ -68,12 +68,12 @@ async function groupsOf(em: EntityManager, filter: FilterQuery<Controller>): Pro
     status: row['status'] as Status,
     operation: row['operation'] as Operation,
     purpose: row['purpose'] as number,
-    count: number(row['count'])!,
-    due: number(row['due'])!,
-    oldestDue: number(row['oldest_due']),
-    leased: number(row['leased'])!,
-    expired: number(row['expired'])!,
-    lastSuccess: number(row['last_success']),
+    count: toBigint(row['count'])!,
+    due: toBigint(row['due'])!,
+    oldestDue: toBigint(row['oldest_due']),
+    leased: toBigint(row['leased'])!,
+    expired: toBigint(row['expired'])!,
+    lastSuccess: toBigint(row['last_success']),
   }));
 }
 
@@ -100,9 +100,5 @@ async function durationsOf(
     })
     .execute<Row[]>('all', false);
   const percentiles = row!['percentiles'] as string[] | null;
-  return { count: number(row!['count'])!, percentiles: (percentiles ?? []).map(BigInt) };
-}
-
-function number(column: unknown): bigint | null {
-  return column === null ? null : BigInt(column as string);
+  return { count: toBigint(row!['count'])!, percentiles: (percentiles ?? []).map(BigInt) };
 }

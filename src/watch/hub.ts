@@ -2,12 +2,13 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { MikroORM } from '@mikro-orm/postgresql';
 import { changedBackupId } from '../controller/bell.ts';
 import type { Shown } from '../controller/row.ts';
+import { readClock } from '../db/clock.ts';
 import type { Doorbell } from '../db/doorbell.ts';
 import type { Sql } from '../db/sql.ts';
 import { ErrorReason, isOutage, StatusError } from '../errors.ts';
 import { Latch } from '../latch.ts';
 import { matches } from './matches.ts';
-import { lookAtIds, lookForMatches, type Read, readControllers, readNow } from './read.ts';
+import { lookAtIds, lookForMatches, type Read, readControllers } from './read.ts';
 import { type State, stateOf, type View, type Wish } from './view.ts';
 import { Views } from './views.ts';
 import { Watcher } from './watcher.ts';
@@ -103,7 +104,7 @@ export class Hub implements AsyncDisposable {
     const views = this.#views.all.filter(view => everything || view.newcomers.size > 0);
     if (views.length > 0) {
       // The clock before the looks: what commits after its time may be told twice, but is never left out.
-      const at = await readNow(this.#options.sql);
+      const at = Number(await readClock(this.#options.sql));
       const [byId, byConditions] = [views.filter(view => view.wish.ids), views.filter(view => !view.wish.ids)];
       await this.#look(byId, at, () => this.#lookAtIds(byId));
       for (const view of byConditions) await this.#look([view], at, () => this.#lookForMatches(view));

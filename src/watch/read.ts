@@ -3,7 +3,6 @@ import type { MikroORM } from '@mikro-orm/postgresql';
 import { Controller } from '../controller/entity.ts';
 import { Status } from '../controller/lifecycle.ts';
 import { fromRow, type Shown, shownColumns } from '../controller/row.ts';
-import { epochNow } from '../db/clock.ts';
 import type { Row, Sql } from '../db/sql.ts';
 
 /** A controller as it was read, and what tells this state of it from any other. */
@@ -11,12 +10,6 @@ export type Read = { row: Shown; version: string };
 
 /** What a look at one backup id has found. */
 export type Found = { version: string | undefined; removed: boolean };
-
-/** Now by the database's clock, in epoch seconds. */
-export async function readNow(sql: Sql): Promise<number> {
-  const [row] = await sql<{ now: string }>({ name: 'watch_now', text: `select ${epochNow} as now`, values: [] });
-  return Number(row!.now);
-}
 
 /** These controllers as they are now; of the ids that are not in the answer there is none. */
 export async function readControllers(sql: Sql, backupIds: readonly string[]): Promise<Map<string, Read>> {

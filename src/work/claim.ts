@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { dueTime, Execution, inQueue } from '../controller/entity.ts';
+import { leaseTo } from '../controller/lease.ts';
 import { Status } from '../controller/lifecycle.ts';
 import { fromRow, type Shown, shownColumns } from '../controller/row.ts';
 import { epochMillis, epochNow } from '../db/clock.ts';
@@ -77,11 +78,7 @@ const claimSql = (skipLocked: boolean, limit: number) => `
   ), share as (
     select * from unnest($5::uuid[], $6::varchar[], $7::int[]) with ordinality as share (token, worker, ms, n)
   )
-  update backup_controllers c set
-    status = ${Status.EXECUTING}, attempt = c.attempt + 1, progress = 0, outcome = 0, cancelrequestedat = 0,
-    leasetoken = share.token, leaseworker = share.worker, leasems = share.ms,
-    leasedat = ${epochMillis}, leaseexpires = ${epochMillis} + share.ms,
-    startedat = ${epochNow}, endedat = 0, updated_at = greatest(c.updated_at, ${epochNow}), revision = c.revision + 1
+  update backup_controllers c set ${leaseTo({ token: 'share.token', worker: 'share.worker', ms: 'share.ms' })}
   from (select backupid, row_number() over (order by due, id) as n from due) as dealt join share using (n)
   where c.backupid = dealt.backupid and c.status = ${Status.AWAITING} and c.execution = ${Execution.DELAYED}
   returning share.n, ${shownColumns}`;

@@ -1,4 +1,3 @@
-import { createHash } from 'node:crypto';
 import { LockMode } from '@mikro-orm/core';
 import type { EntityManager, MikroORM } from '@mikro-orm/postgresql';
 import type { Pool } from 'pg';
@@ -23,7 +22,7 @@ import { append, type NewEntry } from '../log/append.ts';
 import { sealLog, unsealLog } from '../log/head.ts';
 import { Level } from '../log/level.ts';
 import type { Keeping } from '../log/message.ts';
-import { once } from '../request/once.ts';
+import { once, subjectOfMany } from '../request/once.ts';
 import { toMillis, toSeconds } from '../timestamps.ts';
 import type { Held } from './claim.ts';
 import { toClaimed, toFinishResult, toProgressResult, toReport, toSettlement, toWish } from './message.ts';
@@ -74,7 +73,7 @@ export function workService(
       const stop = context.park(waitMs);
       if (request.requestId) {
         const claimOnce = () =>
-          once(orm, method.claimControllers, subjectOf(request), request, async em => {
+          once(orm, method.claimControllers, subjectOfMany(request), request, async em => {
             const held = await queue.claimIn(sqlIn(em), wish, one);
             // Nothing was changed, so there is nothing to remember: the same request may find work later.
             if (held.length === 0) throw NOTHING_DUE;
@@ -107,7 +106,7 @@ export function workService(
         results: request.reports.map(({ backupId }, i) => toProgressResult(backupId, reported[i])),
       });
       const answer = request.requestId
-        ? await once(orm, method.reportProgress, subjectOf(request), request, async em =>
+        ? await once(orm, method.reportProgress, subjectOfMany(request), request, async em =>
             toAnswer(await report(sqlIn(em), wanted)),
           )
         : toAnswer(await reports.submit(wanted));
@@ -127,7 +126,7 @@ export function workService(
         results: request.finishes.map(({ backupId }, i) => toFinishResult(backupId, settled[i])),
       });
       const answer = request.requestId
-        ? await once(orm, method.finishControllers, subjectOf(request), request, async em =>
+        ? await once(orm, method.finishControllers, subjectOfMany(request), request, async em =>
             toAnswer(await settleWithCourses(sqlIn(em), wanted, fallback)),
           )
         : toAnswer(await settleAll(wanted));
@@ -254,11 +253,6 @@ async function log(
 
 function entry(level: number, message: string): NewEntry {
   return { level, message, at: undefined };
-}
-
-/** A request about many controllers has none to be kept with; its id leads the key as well as any. */
-function subjectOf({ requestId }: { requestId: string }): string {
-  return createHash('md5').update(requestId).digest('hex');
 }
 
 const NOTHING_DUE = new Error('nothing is due');

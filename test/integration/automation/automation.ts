@@ -1,5 +1,6 @@
 import { strict as assert } from 'node:assert';
 import type { Message, MessageInitShape } from '@bufbuild/protobuf';
+import { nameOf } from '../../../examples/tail.ts';
 import { Outcome } from '../../../src/gen/backup/v1/controller_pb.ts';
 import {
   type ClaimDueCoursesRequestSchema,
@@ -11,8 +12,6 @@ import {
   type CourseUpsertSchema,
 } from '../../../src/gen/backup/v1/course_pb.ts';
 import type { Replica } from '../../support/backend.ts';
-import type { Database } from '../../support/database.ts';
-import { eventually } from '../../support/eventually.ts';
 
 type With = Pick<Replica, 'courses' | 'controllers'>;
 
@@ -93,21 +92,4 @@ export async function told(replica: With, courseId: bigint): Promise<string[]> {
     ({ slotTime, kind, outcome, reason }) =>
       `${slotTime!.seconds} ${nameOf(CourseRunKind, kind)}${outcome ? ` ${nameOf(Outcome, outcome)}` : ''}${reason ? `: ${reason}` : ''}`,
   );
-}
-
-/** Lets the lease of a run end as if its worker had been silent all the time. */
-export async function expire(database: Database, backupId: string): Promise<void> {
-  await database.query('update backup_controllers set leaseexpires = leasedat - 1 where backupid = $1', [backupId]);
-}
-
-/** Waits for the first round of what puts courses right; with a long interval it is the only one. */
-export function swept(database: Database): Promise<void> {
-  return eventually(async () => {
-    const [row] = await database.query("select value from backup_settings where name = 'last_sweep'");
-    assert.notEqual(row!['value'], '0');
-  });
-}
-
-export function nameOf(names: Record<string, number>, value: number): string {
-  return Object.entries(names).find(([, number]) => number === value)![0];
 }

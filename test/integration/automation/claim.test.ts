@@ -3,7 +3,8 @@ import { Execution } from '../../../src/gen/backup/v1/controller_pb.ts';
 import { acceleratorsOff, type Backend, startBackend } from '../../support/backend.ts';
 import { eventually } from '../../support/eventually.ts';
 import { refused } from '../../support/status.ts';
-import { at, claimDue, course, expire, finish, statusOf, told } from './automation.ts';
+import { expire } from '../work/work.ts';
+import { at, claimDue, course, finish, statusOf, told } from './automation.ts';
 
 describe('CourseService.ClaimDueCourses', () => {
   let backend: Backend;

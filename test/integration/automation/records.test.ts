@@ -1,12 +1,14 @@
 import { strict as assert } from 'node:assert';
 import pg from 'pg';
+import { nameOf } from '../../../examples/tail.ts';
 import { forgetRuns } from '../../../src/course/forget.ts';
 import { Outcome } from '../../../src/gen/backup/v1/controller_pb.ts';
 import { CourseRunKind, CourseStatus, CourseView } from '../../../src/gen/backup/v1/course_pb.ts';
 import { type Backend, startBackend, startReplica } from '../../support/backend.ts';
 import { eventually } from '../../support/eventually.ts';
 import { refused } from '../../support/status.ts';
-import { at, claimDue, course, finish, nameOf, swept } from './automation.ts';
+import { looked } from '../work/work.ts';
+import { at, claimDue, course, finish } from './automation.ts';
 
 describe('CourseService.ListCourseRuns', () => {
   let backend: Backend;
@@ -83,7 +85,7 @@ describe('CourseService.ListCourseRuns', () => {
 describe('CourseService.SummarizeCourses', () => {
   it('counts all seven statuses, what is due and since when, and the last success', async () => {
     await using backend = await startBackend({ settings: { SWEEP_INTERVAL: '1h' } });
-    await swept(backend.database);
+    await looked(backend.database);
     const empty = await backend.courses.summarizeCourses({});
     assert.deepEqual(
       [empty.total, empty.due, empty.oldestDueTime, empty.lastSuccessTime, empty.statuses.map(({ count }) => count)],

@@ -1,23 +1,12 @@
 import { strict as assert } from 'node:assert';
+import { nameOf } from '../../../examples/tail.ts';
 import { Outcome, Purpose, Status, Type } from '../../../src/gen/backup/v1/controller_pb.ts';
 import { LogLevel } from '../../../src/gen/backup/v1/entry_pb.ts';
 import { type Backend, startBackend } from '../../support/backend.ts';
 import { eventually } from '../../support/eventually.ts';
 import { refused } from '../../support/status.ts';
-import {
-  at,
-  claimDue,
-  claimOne,
-  course,
-  expire,
-  finish,
-  get,
-  nameOf,
-  runsOf,
-  standing,
-  statusOf,
-  told,
-} from './automation.ts';
+import { expire } from '../work/work.ts';
+import { at, claimDue, claimOne, course, finish, get, runsOf, standing, statusOf, told } from './automation.ts';
 
 describe('A run of a course', () => {
   let backend: Backend;

@@ -3,7 +3,7 @@ import type { MessageInitShape } from '@bufbuild/protobuf';
 import { type CourseFilterSchema, CourseStatus } from '../../../src/gen/backup/v1/course_pb.ts';
 import { type Backend, startBackend } from '../../support/backend.ts';
 import { eventually } from '../../support/eventually.ts';
-import { swept } from '../automation/automation.ts';
+import { looked } from '../work/work.ts';
 import { clock, insert, newCourse, newCourses, type Times } from './rows.ts';
 
 type Filter = MessageInitShape<typeof CourseFilterSchema>;
@@ -25,7 +25,7 @@ describe('The filters of CourseService.ListCourses', () => {
   before(async () => {
     // Courses that say they are running, and are not, are put right otherwise.
     backend = await startBackend({ settings: { SWEEP_INTERVAL: '1h' } });
-    await swept(backend.database);
+    await looked(backend.database);
   });
   after(() => backend[Symbol.asyncDispose]());
 

@@ -6,7 +6,7 @@ import { type Backend, type Replica, startBackend, startReplica } from '../../su
 import { createDatabase, type Database } from '../../support/database.ts';
 import { eventually } from '../../support/eventually.ts';
 import { Subscriber } from '../../support/subscriber.ts';
-import { claimed, claimedAgain, expire, get, headOf, held, heldMany, logOf, onlyWoken } from './work.ts';
+import { claimed, claimedAgain, expire, get, headOf, held, heldMany, logOf, looked, onlyWoken } from './work.ts';
 
 // For tests that are not about how soon it is found.
 const often = { SWEEP_INTERVAL: '100ms' };
@@ -107,6 +107,7 @@ describe('A worker that is not heard of', () => {
   it('keeps its run when its report comes before anybody has looked, although the lease had ended', async () => {
     const lease = await held(backend);
     {
+      await looked(backend.database);
       await using _turn = await locked(
         backend.database,
         "select from backup_settings where name = 'last_sweep' for update",

@@ -90,8 +90,17 @@ export async function heldMany(replica: With, database: Database, count: number)
   return all.map(({ controller, leaseToken }) => ({ backupId: controller!.backupId, leaseToken }));
 }
 
-/** Lets a lease end as if its worker had been silent all the time. */
+/** Waits for the first look for leases that have ended; with a long interval it is the only one. */
+export function looked(database: Database): Promise<void> {
+  return eventually(async () => {
+    const [row] = await database.query("select value from backup_settings where name = 'last_sweep'");
+    assert.notEqual(row!['value'], '0');
+  });
+}
+
+/** Lets a lease end as if its worker had been silent all the time. Before the first look it would get its whole duration again. */
 export async function expire(database: Database, backupId: string): Promise<void> {
+  await looked(database);
   await database.query('update backup_controllers set leaseexpires = leasedat - 1 where backupid = $1', [backupId]);
 }
 
