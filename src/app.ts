@@ -22,6 +22,7 @@ import type { Admission } from './grpc/admission.ts';
 import { served } from './grpc/bind.ts';
 import type { ServingState } from './grpc/health.ts';
 import { startServer } from './grpc/server.ts';
+import { ingestService } from './ingest/service.ts';
 import { Appender } from './log/appender.ts';
 import { logService } from './log/service.ts';
 import { payloadService } from './payload/service.ts';
@@ -31,6 +32,7 @@ import { forgetAnswers } from './request/forget.ts';
 import { retain } from './retention/rounds.ts';
 import { retentionService } from './retention/service.ts';
 import { summaryService } from './summary/service.ts';
+import { tailService } from './tail/service.ts';
 import { Tokens } from './tokens.ts';
 import { Hub } from './watch/hub.ts';
 import { encodeController, watchService } from './watch/service.ts';
@@ -132,9 +134,8 @@ export async function startApp(config: Config, log: Logger): Promise<App> {
             },
           }),
         }),
-        served(
-          LogService,
-          logService({
+        served(LogService, {
+          ...logService({
             pool,
             appender: new Appender(sqlOn(hot), { mostBytes: config.APPEND_QUEUE_BYTES }),
             doorbell,
@@ -142,16 +143,31 @@ export async function startApp(config: Config, log: Logger): Promise<App> {
             runsOf: runsOf(orm),
             defaultPageSize,
             keeping,
-            writeTimeoutMs: config.WRITE_TIMEOUT,
-            tail: {
-              page: { entries: 500, bytes: 128 * 1024 },
-              pollMs: config.TAIL_POLL,
-              heartbeatMs: config.TAIL_HEARTBEAT,
-              maxAgeMs: config.TAIL_MAX_AGE,
-              outageMs: config.TAIL_OUTAGE,
-            },
           }),
-        ),
+          ...ingestService({
+            source: {
+              sql: sqlOn(hot),
+              ring: backupId => doorbell.ring(backupId),
+              options: { maxAgeMs: config.TAIL_MAX_AGE, outageMs: config.TAIL_OUTAGE },
+            },
+            keeping,
+          }),
+          ...tailService({
+            source: {
+              pool,
+              doorbell,
+              options: {
+                page: { entries: 500, bytes: 128 * 1024 },
+                pollMs: config.TAIL_POLL,
+                heartbeatMs: config.TAIL_HEARTBEAT,
+                maxAgeMs: config.TAIL_MAX_AGE,
+                outageMs: config.TAIL_OUTAGE,
+              },
+            },
+            tokens,
+            writeTimeoutMs: config.WRITE_TIMEOUT,
+          }),
+        }),
       ],
       {
         address: config.LISTEN,

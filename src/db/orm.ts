@@ -3,7 +3,7 @@ import { Migrator } from '@mikro-orm/migrations';
 import { defineConfig, MikroORM } from '@mikro-orm/postgresql';
 import { Controller, Exclusive, Removal } from '../controller/entity.ts';
 import { Course, CourseRun } from '../course/entity.ts';
-import { LogEntry, LogHead, LogRequest } from '../log/entity.ts';
+import { LogEntry, LogHead, LogRequest, LogWriter } from '../log/entity.ts';
 import { LogImport } from '../moodle/entity.ts';
 import { Payload, PayloadChunk } from '../payload/entity.ts';
 import { AnsweredRequest } from '../request/entity.ts';
@@ -36,6 +36,7 @@ export function openOrm(options: DatabaseOptions): Promise<MikroORM> {
         LogEntry,
         LogHead,
         LogRequest,
+        LogWriter,
         LogImport,
         AnsweredRequest,
         Setting,

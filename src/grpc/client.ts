@@ -31,7 +31,9 @@ type Method<M> =
       ? (request: MessageInitShape<I>, options?: Options) => AsyncIterable<MessageShape<O>>
       : M extends Kind<'client_streaming', infer I, infer O>
         ? (requests: Requests<MessageInitShape<I>>, options?: Options) => Promise<MessageShape<O>>
-        : never;
+        : M extends Kind<'bidi_streaming', infer I, infer O>
+          ? (requests: Requests<MessageInitShape<I>>, options?: Options) => AsyncIterable<MessageShape<O>>
+          : never;
 
 type Requests<R> = AsyncIterable<R> | Iterable<R>;
 
@@ -47,6 +49,7 @@ export function createClient<S extends DescService>(service: S, channel: Client)
     if (method.methodKind === 'unary') client[method.localName] = unary(method, channel);
     if (method.methodKind === 'server_streaming') client[method.localName] = serverStreaming(method, channel);
     if (method.methodKind === 'client_streaming') client[method.localName] = clientStreaming(method, channel);
+    if (method.methodKind === 'bidi_streaming') client[method.localName] = bidiStreaming(method, channel);
   }
   return client as TypedClient<S>;
 }
@@ -119,6 +122,35 @@ function clientStreaming(method: DescMethod, channel: Client) {
     // The answer may come before all is sent: a refusal does.
     await Promise.race([sending, answer.promise]);
     return fromBinary(method.output, await answer.promise);
+  };
+}
+
+function bidiStreaming(method: DescMethod, channel: Client) {
+  const { path, requestSerialize, responseDeserialize } = methodDefinition(method);
+  return async function* (requests: Requests<object>, options: Options = {}) {
+    const over = new AbortController();
+    const call = channel.makeBidiStreamRequest(
+      path,
+      requestSerialize,
+      responseDeserialize,
+      toMetadata(options),
+      toCallOptions(options),
+    );
+    using _link = cancelWith(options.signal, call);
+    let fault: { error: unknown } | undefined;
+    void sendAll(method.input, requests, call, over.signal).catch((error: unknown) => {
+      fault = { error };
+      call.cancel();
+    });
+    try {
+      for await (const bytes of call) yield fromBinary(method.output, bytes as Buffer);
+    } catch (error) {
+      throw fault ? fault.error : error;
+    } finally {
+      over.abort();
+      call.on('error', () => {});
+      call.cancel();
+    }
   };
 }
 

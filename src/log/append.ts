@@ -80,41 +80,45 @@ export async function isHeld(sql: Sql, backupId: string, leaseToken: string): Pr
 
 // $1 backup id, $2 number of entries, $3 to $6 their columns, $7 the lease token. `now()` and not the clock of the moment: some distributed
 // engines allow only that in an update, and `greatest` keeps times in order although transactions wait for each other.
-const appendSql = (held: string, attempt: string, more: string) => `
-  with ${held}head as (
+export const appendSql = ({ before = '', attempt, after = '', answer = 'select lastid from head' }: AppendSql) => `
+  with ${before}head as (
     insert into backup_log_heads as h (backupid, lastid, lastmicros)
-    select $1, $2::bigint, ${epochMicros} from ${attempt}
+    select $1::varchar, $2::bigint, ${epochMicros} from ${attempt}
     on conflict (backupid) do update
       set lastid = h.lastid + excluded.lastid, lastmicros = greatest(h.lastmicros, excluded.lastmicros)
     returning lastid, lastmicros
   ), entries as (
     insert into backup_logs (backupid, id, loglevel, message, created_at, created_nanos, attempt)
-    select $1, head.lastid - $2::bigint + e.n, e.level, e.message,
+    select $1::varchar, head.lastid - $2::bigint + e.n, e.level, e.message,
            coalesce(e.seconds, head.lastmicros / 1000000),
            coalesce(e.nanos, head.lastmicros % 1000000 * 1000), attempt
     from head, ${attempt}, unnest($3::smallint[], $4::text[], $5::bigint[], $6::int[])
       with ordinality as e (level, message, seconds, nanos, n)
-  )${more}
-  select lastid from head`;
+  )${after}
+  ${answer}`;
 
-const FREE = '(select 0 as attempt where $7::uuid is null) as free';
+/** Parts of the statement: what comes before and after what it does, the table of one row that has the attempt, or none, and what is answered. */
+type AppendSql = { before?: string; attempt: string; after?: string; answer?: string };
+
+export const FREE = '(select 0 as attempt where $7::uuid is null) as free';
 
 // The row is locked against whoever takes the lease away, and looked at again when that one was first; reports of progress pass.
-const HELD = `held as (
-    select attempt from backup_controllers where backupid = $1 and leasetoken = $7::uuid for key share
+export const HELD = `held as (
+    select attempt from backup_controllers where backupid = $1::varchar and leasetoken = $7::uuid for key share
   ), `;
 
 const REMEMBER = `, request as (
     insert into backup_log_requests (backupid, requestid, digest, firstid, lastid, dropped, created_at)
-    select $1, $8::uuid, $9::bytea, lastid - $2::bigint + 1, lastid, $10::int, lastmicros / 1000000 from head
+    select $1::varchar, $8::uuid, $9::bytea, lastid - $2::bigint + 1, lastid, $10::int, lastmicros / 1000000 from head
   )`;
 
-const FREE_APPEND = appendSql('', FREE, '');
-const HELD_APPEND = appendSql(HELD, 'held', '');
-const FREE_APPEND_ONCE = appendSql('', FREE, REMEMBER);
-const HELD_APPEND_ONCE = appendSql(HELD, 'held', REMEMBER);
+const FREE_APPEND = appendSql({ attempt: FREE });
+const HELD_APPEND = appendSql({ before: HELD, attempt: 'held' });
+const FREE_APPEND_ONCE = appendSql({ attempt: FREE, after: REMEMBER });
+const HELD_APPEND_ONCE = appendSql({ before: HELD, attempt: 'held', after: REMEMBER });
 
-function columns(backupId: string, entries: NewEntry[], leaseToken: string): unknown[] {
+/** $1 to $7 of the statement. */
+export function columns(backupId: string, entries: NewEntry[], leaseToken: string): unknown[] {
   return [
     backupId,
     entries.length,

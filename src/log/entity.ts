@@ -66,3 +66,19 @@ export const LogRequest = defineEntity({
 });
 
 export type LogRequest = InferEntity<typeof LogRequest>;
+
+/** How far the batches of a writer were kept, so that it can go on behind them after whatever has broken. */
+export const LogWriter = defineEntity({
+  name: 'LogWriter',
+  tableName: 'backup_log_writers',
+  properties: {
+    backupId: p.string().length(32).name('backupid').primary(),
+    writerId: p.uuid().name('writerid').primary(),
+    lastNumber: p.bigint().name('lastnumber'),
+    /** When it has opened a stream or sent a batch last. */
+    updatedAt: p.bigint().name('updated_at'),
+  },
+  indexes: [{ name: 'backup_log_writers_updated', properties: ['updatedAt'] }],
+});
+
+export type LogWriter = InferEntity<typeof LogWriter>;

@@ -62,6 +62,11 @@ export function deleteLog(em: EntityManager, backupId: string): Promise<bigint> 
 
 /** Deletes logs and returns how many entries they had. Part of the transaction that deletes the runs. */
 export async function deleteLogs(sql: Sql, backupIds: string[]): Promise<bigint> {
+  // Writers before heads, as they lock them; one that comes later waits for its head, and begins a new log then.
+  await sql({
+    text: 'select from backup_log_writers where backupid = any ($1) order by backupid, writerid for update',
+    values: [backupIds],
+  });
   // The heads are locked first: that keeps out appends, which would otherwise leave entries without a head behind. The rest are statements of
   // their own, because this one may have begun before an append that it waits for has committed, and would not see its entries.
   const heads = await sql<{ backupid: string; entries: string }>({
@@ -69,7 +74,7 @@ export async function deleteLogs(sql: Sql, backupIds: string[]): Promise<bigint>
       where backupid = any ($1) order by backupid for update`,
     values: [backupIds],
   });
-  for (const table of ['backup_log_heads', 'backup_log_requests', 'backup_logs']) {
+  for (const table of ['backup_log_heads', 'backup_log_requests', 'backup_log_writers', 'backup_logs']) {
     await sql({ text: `delete from ${table} where backupid = any ($1)`, values: [backupIds] });
   }
   return heads.reduce((sum, head) => sum + BigInt(head.entries), 0n);

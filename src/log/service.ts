@@ -1,35 +1,21 @@
-import { type MessageInitShape, toBinary } from '@bufbuild/protobuf';
-import { durationFromMs } from '@bufbuild/protobuf/wkt';
+import { toBinary } from '@bufbuild/protobuf';
 import type { Pool } from 'pg';
 import type { Doorbell } from '../db/doorbell.ts';
 import { sqlOn } from '../db/sql.ts';
 import { leaseLost } from '../errors.ts';
-import type { ControllerFilter, Status } from '../gen/backup/v1/controller_pb.ts';
+import type { ControllerFilter } from '../gen/backup/v1/controller_pb.ts';
 import { LogLevel } from '../gen/backup/v1/entry_pb.ts';
-import {
-  AppendLogsRequestSchema,
-  ListLogsRequestSchema,
-  type LogHeadSchema,
-  LogOrder,
-  type LogService,
-  TailEnd_Reason,
-  type TailLogsRequest,
-  type TailLogsResponseSchema,
-} from '../gen/backup/v1/log_pb.ts';
+import { AppendLogsRequestSchema, ListLogsRequestSchema, LogOrder, type LogService } from '../gen/backup/v1/log_pb.ts';
 import type { Handlers } from '../grpc/bind.ts';
 import { paging } from '../paging.ts';
 import { ascending, fromNanos } from '../timestamps.ts';
 import type { Tokens } from '../tokens.ts';
 import { digestOf, isHeld } from './append.ts';
 import type { Appender } from './appender.ts';
-import type { Head } from './head.ts';
 import { type ListedRun, type ListPlace, listRuns } from './list.ts';
 import { type Keeping, keptEntries, toMessage } from './message.ts';
-import { ALL_LEVELS, type Position } from './page.ts';
-import { openToken, sealToken } from './resume.ts';
-import type { Start } from './start.ts';
+import { ALL_LEVELS } from './page.ts';
 import { countLevels } from './summary.ts';
-import { type TailEvent, type TailOptions, tail } from './tail.ts';
 
 type Needs = {
   pool: Pool;
@@ -38,8 +24,6 @@ type Needs = {
   tokens: Tokens;
   defaultPageSize: number;
   keeping: Keeping;
-  writeTimeoutMs: number;
-  tail: TailOptions;
   /** The runs that match a filter, in the order of their ids, from this one on. */
   runsOf(
     filter: ControllerFilter,
@@ -47,7 +31,9 @@ type Needs = {
   ): Promise<ListedRun[]>;
 };
 
-export function logService(needs: Needs): Handlers<typeof LogService> {
+type Served = Pick<Handlers<typeof LogService>, 'appendLogs' | 'listLogs' | 'summarizeLogs'>;
+
+export function logService(needs: Needs): Served {
   const { pool, doorbell, tokens, appender } = needs;
   return {
     async appendLogs(request, { signal }) {
@@ -115,19 +101,6 @@ export function logService(needs: Needs): Handlers<typeof LogService> {
         ...(last !== undefined && { lastTime: fromNanos(last) }),
       };
     },
-
-    async *tailLogs(request, context) {
-      const wanted = {
-        backupIds: request.backupIds,
-        start: startOf(request, tokens),
-        maxLevel: request.maxLevel || ALL_LEVELS,
-        follow: request.follow || request.untilFinished,
-        untilFinished: request.untilFinished,
-      };
-      for await (const event of tail({ pool, doorbell, options: needs.tail }, wanted, context)) {
-        yield { event: toEvent(event, tokens, needs) };
-      }
-    },
   };
 
   /** One log, or those of all runs that match, so many at a time. */
@@ -155,73 +128,4 @@ const RUNS_PER_PAGE = 50;
 
 function placeOf([run, after]: string[]): ListPlace {
   return { run: BigInt(run!), after: after ? BigInt(after) : undefined };
-}
-
-function startOf({ start, backupIds }: TailLogsRequest, tokens: Tokens): Start {
-  switch (start.case) {
-    case 'last':
-      return { from: 'last', entries: start.value };
-    case 'since':
-      return { from: 'time', seconds: start.value.seconds, nanos: start.value.nanos };
-    case 'afterId':
-      return { from: 'positions', positions: new Map([[backupIds[0]!, { id: start.value, fingerprint: '' }]]) };
-    case 'resumeToken':
-      return { from: 'positions', positions: openToken(tokens, start.value, backupIds) };
-    default:
-      return { from: 'beginning' };
-  }
-}
-
-function toEvent(event: TailEvent, tokens: Tokens, needs: Needs): EventInit {
-  const resumeToken = sealToken(tokens, event.positions);
-  switch (event.kind) {
-    case 'started':
-      return {
-        case: 'started',
-        value: {
-          heads: [...event.heads].map(([backupId, head]) => toHead(backupId, head)),
-          resumeToken,
-          heartbeat: durationFromMs(needs.tail.heartbeatMs),
-          maxAge: durationFromMs(needs.tail.maxAgeMs),
-          writeTimeout: durationFromMs(needs.writeTimeoutMs),
-        },
-      };
-    case 'entries':
-      return {
-        case: 'entries',
-        value: { backupId: event.backupId, entries: event.entries.map(entry => toMessage(entry)), resumeToken },
-      };
-    case 'caught_up':
-      return { case: 'caughtUp', value: { resumeToken, positions: toPositions(event.positions) } };
-    case 'fell_behind':
-      return { case: 'fellBehind', value: { resumeToken, lag: event.lag } };
-    case 'checkpoint':
-      return { case: 'checkpoint', value: { resumeToken, positions: toPositions(event.positions) } };
-    case 'truncated':
-      return {
-        case: 'truncated',
-        value: { backupId: event.backupId, fromId: event.fromId, toId: event.toId, resumeToken },
-      };
-    case 'state':
-      return {
-        case: 'state',
-        value: { backupId: event.backupId, status: event.status as Status, progress: Number(event.progress) },
-      };
-    case 'end':
-      return {
-        case: 'end',
-        value: { reason: TailEnd_Reason[event.reason], resumeToken, backupId: event.backupId ?? '' },
-      };
-  }
-}
-
-type EventInit = NonNullable<MessageInitShape<typeof TailLogsResponseSchema>['event']>;
-
-function toPositions(positions: ReadonlyMap<string, Position>): { backupId: string; lastId: bigint }[] {
-  return [...positions].map(([backupId, { id }]) => ({ backupId, lastId: id }));
-}
-
-function toHead(backupId: string, { firstId, lastId, sealedId }: Head): MessageInitShape<typeof LogHeadSchema> {
-  const empty = lastId < firstId;
-  return { backupId, firstId: empty ? 0n : firstId, lastId, ...(sealedId !== undefined && { sealedId }) };
 }

@@ -2,12 +2,20 @@ import type { Pool } from 'pg';
 import { epochNow } from '../db/clock.ts';
 import { deleteInBatches } from '../db/sql.ts';
 
-/** Forgets the answers that are older than this, and the notes of what was deleted, and returns how many they were. */
+/** Forgets the answers that are older than this, the notes of what was deleted and silent writers; returns how many they were. */
 export async function forgetAnswers(pool: Pool, olderThanMs: number, signal: AbortSignal): Promise<number> {
-  const aged = { where: `created_at < ${epochNow} - $1::bigint`, values: [Math.ceil(olderThanMs / 1000)] };
+  const values = [Math.ceil(olderThanMs / 1000)];
   let forgotten = 0;
-  for (const table of ['backup_requests', 'backup_log_requests', 'backup_removals']) {
-    forgotten += await deleteInBatches(pool, { table, ...aged }, signal);
+  for (const [table, time] of AGED) {
+    const where = `${time} < ${epochNow} - $1::bigint`;
+    forgotten += await deleteInBatches(pool, { table, where, values }, signal);
   }
   return forgotten;
 }
+
+const AGED = [
+  ['backup_requests', 'created_at'],
+  ['backup_log_requests', 'created_at'],
+  ['backup_removals', 'created_at'],
+  ['backup_log_writers', 'updated_at'],
+] as const;

@@ -11,6 +11,7 @@ const TABLES = [
   'backup_log_heads',
   'backup_log_imports',
   'backup_log_requests',
+  'backup_log_writers',
   'backup_logs',
   'backup_payload_chunks',
   'backup_payloads',

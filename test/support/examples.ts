@@ -14,7 +14,7 @@ import {
 import { CourseService, CourseStatus } from '../../src/gen/backup/v1/course_pb.ts';
 import { LogLevel } from '../../src/gen/backup/v1/entry_pb.ts';
 import { ErrorReason } from '../../src/gen/backup/v1/error_pb.ts';
-import { LogService, TailEnd_Reason } from '../../src/gen/backup/v1/log_pb.ts';
+import { IngestEnd_Reason, LogService, TailEnd_Reason } from '../../src/gen/backup/v1/log_pb.ts';
 import { Health, HealthCheckResponse_ServingStatus as Serving } from '../../src/gen/health/v1/health_pb.ts';
 import type { Backend } from './backend.ts';
 
@@ -282,6 +282,21 @@ export function examples(): Example[] {
         const last = answers.at(-1)?.event;
         assert.ok(last?.case === 'end');
         assert.equal(last.value.reason, TailEnd_Reason.NOT_FOLLOWING);
+      },
+    ),
+    example(
+      logs.ingestLogs,
+      ({ heldId, leaseToken }) => [
+        { start: { backupId: heldId, leaseToken, writerId: '01234567-89ab-4def-8123-456789abcdef' } },
+        { batch: { number: '1', entries: [{ level: 'LOG_LEVEL_INFO', message: 'one' }] } },
+        { batch: { number: '2', entries: [{ level: 'LOG_LEVEL_INFO', message: 'two' }] } },
+      ],
+      answers => {
+        const events = answers.map(({ event }) => event);
+        assert.equal(events[0]?.case, 'started');
+        const [last, end] = events.slice(-2);
+        assert.ok(last?.case === 'acknowledged' && end?.case === 'end');
+        assert.deepEqual([last.value.lastNumber, end.value.reason], [2n, IngestEnd_Reason.FINISHED]);
       },
     ),
     example(

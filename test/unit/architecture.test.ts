@@ -21,7 +21,16 @@ const rules: Rule[] = [
     never: /^src\/(controller|course|log|request)\//,
     but: /entity\.ts$/,
   },
-  { they: 'logs know neither controllers nor courses', files: /^src\/log\//, never: /^src\/(controller|course)\// },
+  {
+    they: 'logs know neither controllers nor courses, nor those who follow and fill them',
+    files: /^src\/log\//,
+    never: /^src\/(controller|course|ingest|tail)\//,
+  },
+  {
+    they: 'what follows and fills logs knows no other room',
+    files: /^src\/(ingest|tail)\//,
+    never: /^src\/(automation|controller|course|payload|request|retention|summary|watch|work)\//,
+  },
   {
     they: 'answers to requests are kept without knowing what they are about',
     files: /^src\/request\//,

@@ -1,10 +1,10 @@
 import { strict as assert } from 'node:assert';
-import pg from 'pg';
 import { Outcome, Status } from '../../../src/gen/backup/v1/controller_pb.ts';
 import { LogLevel } from '../../../src/gen/backup/v1/entry_pb.ts';
 import { type Backend, type Replica, startBackend, startReplica } from '../../support/backend.ts';
 import { createDatabase, type Database } from '../../support/database.ts';
 import { eventually } from '../../support/eventually.ts';
+import { locked } from '../../support/locked.ts';
 import { Subscriber } from '../../support/subscriber.ts';
 import { claimed, claimedAgain, expire, get, headOf, held, heldMany, logOf, looked, onlyWoken } from './work.ts';
 
@@ -191,21 +191,4 @@ async function swept(database: Database): Promise<void> {
     const before = await last();
     await eventually(async () => assert.notEqual(await last(), before));
   }
-}
-
-/** Keeps what a statement has locked until it is disposed of. */
-async function locked(database: Database, sql: string) {
-  const client = new pg.Client({ connectionString: database.url });
-  await client.connect();
-  await client.query(`begin; ${sql}`);
-  return {
-    waited: () =>
-      eventually(async () => {
-        const waiting = await database.query(
-          "select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'",
-        );
-        assert.equal(waiting.length, 1);
-      }),
-    [Symbol.asyncDispose]: () => client.end(),
-  };
 }

@@ -45,6 +45,9 @@ export const requestId = { accepts: ['', ...UUIDS], refuses: { request_id: NO_UU
 /** The token of a lease where it is required. */
 export const leaseToken = { accepts: UUIDS, refuses: { lease_token: ['', ...NO_UUIDS] } };
 
+/** The id of a writer. */
+export const writerId = { accepts: UUIDS, refuses: { writer_id: ['', ...NO_UUIDS] } };
+
 export const optionalLeaseToken = { accepts: ['', ...UUIDS], refuses: { lease_token: NO_UUIDS } };
 
 /** Text of a bounded number of characters without NUL. */

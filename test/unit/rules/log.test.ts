@@ -2,17 +2,34 @@ import { LogLevel } from '../../../src/gen/backup/v1/entry_pb.ts';
 import {
   AppendLogsRequestSchema,
   file_backup_v1_log,
+  IngestBatchSchema,
+  IngestLogsRequestSchema,
+  IngestStartSchema,
   ListLogsRequestSchema,
   SummarizeLogsRequestSchema,
   TailLogsRequestSchema,
 } from '../../../src/gen/backup/v1/log_pb.ts';
 import { describeRules, refuses, table } from '../../support/rules.ts';
-import { backupId, badHex, badNanos, hex, optionalLeaseToken, pageSize, pageToken, requestId, time } from './edges.ts';
+import {
+  backupId,
+  badHex,
+  badNanos,
+  hex,
+  optionalLeaseToken,
+  pageSize,
+  pageToken,
+  requestId,
+  time,
+  writerId,
+} from './edges.ts';
 
 const upTo = (most: number) => [...Array(most).keys()].map(n => n + 1);
 const lines = (count: number) => Array(count).fill({ level: LogLevel.INFO });
 const NO_LEVEL = [10, 15, 60, -20, 2 ** 31 - 1];
 const maxLevel = { accepts: [0, 20, 30, 40, 50], refuses: { max_level: NO_LEVEL } };
+
+const part = (name: string, value: unknown) => ({ case: name, value });
+const entries = { accepts: [lines(1), lines(1000)], refuses: { entries: [[], lines(1001)] } };
 
 describeRules(file_backup_v1_log, [
   table(
@@ -20,10 +37,34 @@ describeRules(file_backup_v1_log, [
     { backupId: hex(1), entries: lines(1) },
     {
       backupId,
-      entries: { accepts: [lines(1), lines(1000)], refuses: { entries: [[], lines(1001)] } },
+      entries,
       requestId,
       leaseToken: optionalLeaseToken,
     },
+  ),
+  table(
+    IngestLogsRequestSchema,
+    { request: { case: 'batch', value: { number: 1n, entries: lines(1) } } },
+    {
+      request: {
+        accepts: [part('start', { backupId: hex(1), writerId: writerId.accepts[0]! })],
+        refuses: {
+          request: [undefined, { case: undefined }],
+          'start.backup_id': [part('start', { writerId: writerId.accepts[0]! })],
+          'batch.number': [part('batch', { entries: lines(1) })],
+        },
+      },
+    },
+  ),
+  table(
+    IngestStartSchema,
+    { backupId: hex(1), writerId: writerId.accepts[0]! },
+    { backupId, writerId, leaseToken: optionalLeaseToken },
+  ),
+  table(
+    IngestBatchSchema,
+    { number: 1n, entries: lines(1) },
+    { number: { accepts: [1n, 2n ** 63n - 1n], refuses: { number: [0n, -1n, -(2n ** 63n)] } }, entries },
   ),
   table(
     ListLogsRequestSchema,

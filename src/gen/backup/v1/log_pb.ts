@@ -19,7 +19,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file backup/v1/log.proto.
  */
 export const file_backup_v1_log: GenFile = /*@__PURE__*/
-  fileDesc("ChNiYWNrdXAvdjEvbG9nLnByb3RvEgliYWNrdXAudjEioAEKCExvZ0VudHJ5EhEKCWJhY2t1cF9pZBgBIAEoCRIKCgJpZBgCIAEoAxIiCgVsZXZlbBgDIAEoDjITLmJhY2t1cC52MS5Mb2dMZXZlbBIPCgdtZXNzYWdlGAQgASgJEi8KC2NyZWF0ZV90aW1lGAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIPCgdhdHRlbXB0GAYgASgFIrYBChFBcHBlbmRMb2dzUmVxdWVzdBIoCgliYWNrdXBfaWQYASABKAlCFbpIEnIQMg5eWzAtOWEtZl17MzJ9JBI0CgdlbnRyaWVzGAIgAygLMhYuYmFja3VwLnYxLk5ld0xvZ0VudHJ5Qgu6SAiSAQUIARDoBxIfCgpyZXF1ZXN0X2lkGAMgASgJQgu6SAjYAQFyA7ABARIgCgtsZWFzZV90b2tlbhgEIAEoCUILukgI2AEBcgOwAQEiSAoSQXBwZW5kTG9nc1Jlc3BvbnNlEhAKCGZpcnN0X2lkGAEgASgDEg8KB2xhc3RfaWQYAiABKAMSDwoHZHJvcHBlZBgDIAEoBSLPAwoPTGlzdExvZ3NSZXF1ZXN0EisKCWJhY2t1cF9pZBgBIAEoCUIYukgV2AEBchAyDl5bMC05YS1mXXszMn0kEisKBmZpbHRlchgIIAEoCzIbLmJhY2t1cC52MS5Db250cm9sbGVyRmlsdGVyEjgKCW1heF9sZXZlbBgCIAEoDjITLmJhY2t1cC52MS5Mb2dMZXZlbEIQukgNggEKGAAYFBgeGCgYMhIlCgZ3aW5kb3cYAyABKAsyFS5iYWNrdXAudjEuVGltZVdpbmRvdxIaCgR0ZXh0GAQgASgJQgy6SAlyBxjIAboBAQASLAoFb3JkZXIYBSABKA4yEy5iYWNrdXAudjEuTG9nT3JkZXJCCLpIBYIBAhABEh0KCXBhZ2Vfc2l6ZRgGIAEoBUIKukgHGgUY6AcoABIcCgpwYWdlX3Rva2VuGAcgASgJQgi6SAVyAyiAIDp6ukh3GnUKE2JhY2t1cF9pZC5vcl9maWx0ZXISMmVpdGhlciBiYWNrdXBfaWQgb3IgZmlsdGVyIG11c3QgYmUgZ2l2ZW4sIG5vdCBib3RoGioodGhpcy5iYWNrdXBfaWQgPT0gJycpID09IGhhcyh0aGlzLmZpbHRlcikiUQoQTGlzdExvZ3NSZXNwb25zZRIkCgdlbnRyaWVzGAEgAygLMhMuYmFja3VwLnYxLkxvZ0VudHJ5EhcKD25leHRfcGFnZV90b2tlbhgCIAEoCSLJAwoPVGFpbExvZ3NSZXF1ZXN0EjQKCmJhY2t1cF9pZHMYASADKAlCILpIHZIBGggBEGQYASISchAyDl5bMC05YS1mXXszMn0kEhsKBGxhc3QYAiABKAVCC7pICBoGGMCEPSgASAASRAoFc2luY2UYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wQhe6SBSyAREiDQj/gtH/rwcQ/5Pr3AMyAEgAEhsKCGFmdGVyX2lkGAQgASgDQge6SAQiAigASAASIwoMcmVzdW1lX3Rva2VuGAUgASgJQgu6SAhyBiABKICAAUgAEjgKCW1heF9sZXZlbBgGIAEoDjITLmJhY2t1cC52MS5Mb2dMZXZlbEIQukgNggEKGAAYFBgeGCgYMhIOCgZmb2xsb3cYByABKAgSFgoOdW50aWxfZmluaXNoZWQYCCABKAg6cLpIbRprCg9hZnRlcl9pZC5zaW5nbGUSJGFmdGVyX2lkIG5lZWRzIGV4YWN0bHkgb25lIGJhY2t1cCBpZBoyIWhhcyh0aGlzLmFmdGVyX2lkKSB8fCB0aGlzLmJhY2t1cF9pZHMuc2l6ZSgpID09IDFCBwoFc3RhcnQi+wIKEFRhaWxMb2dzUmVzcG9uc2USKQoHc3RhcnRlZBgBIAEoCzIWLmJhY2t1cC52MS5UYWlsU3RhcnRlZEgAEikKB2VudHJpZXMYAiABKAsyFi5iYWNrdXAudjEuVGFpbEVudHJpZXNIABIsCgljYXVnaHRfdXAYAyABKAsyFy5iYWNrdXAudjEuVGFpbENhdWdodFVwSAASMAoLZmVsbF9iZWhpbmQYBCABKAsyGS5iYWNrdXAudjEuVGFpbEZlbGxCZWhpbmRIABIvCgpjaGVja3BvaW50GAUgASgLMhkuYmFja3VwLnYxLlRhaWxDaGVja3BvaW50SAASLQoJdHJ1bmNhdGVkGAYgASgLMhguYmFja3VwLnYxLlRhaWxUcnVuY2F0ZWRIABIlCgVzdGF0ZRgHIAEoCzIULmJhY2t1cC52MS5UYWlsU3RhdGVIABIhCgNlbmQYCCABKAsyEi5iYWNrdXAudjEuVGFpbEVuZEgAQgcKBWV2ZW50ImUKB0xvZ0hlYWQSEQoJYmFja3VwX2lkGAEgASgJEhAKCGZpcnN0X2lkGAIgASgDEg8KB2xhc3RfaWQYAyABKAMSFgoJc2VhbGVkX2lkGAQgASgDSACIAQFCDAoKX3NlYWxlZF9pZCLSAQoLVGFpbFN0YXJ0ZWQSIQoFaGVhZHMYASADKAsyEi5iYWNrdXAudjEuTG9nSGVhZBIUCgxyZXN1bWVfdG9rZW4YAiABKAkSLAoJaGVhcnRiZWF0GAMgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEioKB21heF9hZ2UYBCABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SMAoNd3JpdGVfdGltZW91dBgFIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbiJcCgtUYWlsRW50cmllcxIRCgliYWNrdXBfaWQYASABKAkSJAoHZW50cmllcxgCIAMoCzITLmJhY2t1cC52MS5Mb2dFbnRyeRIUCgxyZXN1bWVfdG9rZW4YAyABKAkiMgoMVGFpbFBvc2l0aW9uEhEKCWJhY2t1cF9pZBgBIAEoCRIPCgdsYXN0X2lkGAIgASgDIlAKDFRhaWxDYXVnaHRVcBIUCgxyZXN1bWVfdG9rZW4YASABKAkSKgoJcG9zaXRpb25zGAIgAygLMhcuYmFja3VwLnYxLlRhaWxQb3NpdGlvbiIzCg5UYWlsRmVsbEJlaGluZBIUCgxyZXN1bWVfdG9rZW4YASABKAkSCwoDbGFnGAIgASgDIlIKDlRhaWxDaGVja3BvaW50EhQKDHJlc3VtZV90b2tlbhgBIAEoCRIqCglwb3NpdGlvbnMYAiADKAsyFy5iYWNrdXAudjEuVGFpbFBvc2l0aW9uIlgKDVRhaWxUcnVuY2F0ZWQSEQoJYmFja3VwX2lkGAEgASgJEg8KB2Zyb21faWQYAiABKAMSDQoFdG9faWQYAyABKAMSFAoMcmVzdW1lX3Rva2VuGAQgASgJIlMKCVRhaWxTdGF0ZRIRCgliYWNrdXBfaWQYASABKAkSIQoGc3RhdHVzGAIgASgOMhEuYmFja3VwLnYxLlN0YXR1cxIQCghwcm9ncmVzcxgDIAEoASKEAgoHVGFpbEVuZBIpCgZyZWFzb24YASABKA4yGS5iYWNrdXAudjEuVGFpbEVuZC5SZWFzb24SFAoMcmVzdW1lX3Rva2VuGAIgASgJEhEKCWJhY2t1cF9pZBgDIAEoCSKkAQoGUmVhc29uEhYKElJFQVNPTl9VTlNQRUNJRklFRBAAEhEKDVJFQVNPTl9TRUFMRUQQARISCg5SRUFTT05fREVMRVRFRBACEhgKFFJFQVNPTl9OT1RfRk9MTE9XSU5HEAMSEgoOUkVBU09OX01BWF9BR0UQBBITCg9SRUFTT05fRFJBSU5JTkcQBRIYChRSRUFTT05fU0xPV19DT05TVU1FUhAGIpMCChRTdW1tYXJpemVMb2dzUmVxdWVzdBIrCgliYWNrdXBfaWQYASABKAlCGLpIFdgBAXIQMg5eWzAtOWEtZl17MzJ9JBIrCgZmaWx0ZXIYAiABKAsyGy5iYWNrdXAudjEuQ29udHJvbGxlckZpbHRlchIlCgZ3aW5kb3cYAyABKAsyFS5iYWNrdXAudjEuVGltZVdpbmRvdzp6ukh3GnUKE2JhY2t1cF9pZC5vcl9maWx0ZXISMmVpdGhlciBiYWNrdXBfaWQgb3IgZmlsdGVyIG11c3QgYmUgZ2l2ZW4sIG5vdCBib3RoGioodGhpcy5iYWNrdXBfaWQgPT0gJycpID09IGhhcyh0aGlzLmZpbHRlcikivQEKFVN1bW1hcml6ZUxvZ3NSZXNwb25zZRINCgV0b3RhbBgBIAEoAxIoCgZsZXZlbHMYAiADKAsyGC5iYWNrdXAudjEuTG9nTGV2ZWxDb3VudBIMCgRsb2dzGAMgASgDEi4KCmZpcnN0X3RpbWUYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi0KCWxhc3RfdGltZRgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAqXQoITG9nT3JkZXISGQoVTE9HX09SREVSX1VOU1BFQ0lGSUVEEAASGgoWTE9HX09SREVSX09MREVTVF9GSVJTVBABEhoKFkxPR19PUkRFUl9ORVdFU1RfRklSU1QQAjK3AgoKTG9nU2VydmljZRJJCgpBcHBlbmRMb2dzEhwuYmFja3VwLnYxLkFwcGVuZExvZ3NSZXF1ZXN0Gh0uYmFja3VwLnYxLkFwcGVuZExvZ3NSZXNwb25zZRJDCghMaXN0TG9ncxIaLmJhY2t1cC52MS5MaXN0TG9nc1JlcXVlc3QaGy5iYWNrdXAudjEuTGlzdExvZ3NSZXNwb25zZRJFCghUYWlsTG9ncxIaLmJhY2t1cC52MS5UYWlsTG9nc1JlcXVlc3QaGy5iYWNrdXAudjEuVGFpbExvZ3NSZXNwb25zZTABElIKDVN1bW1hcml6ZUxvZ3MSHy5iYWNrdXAudjEuU3VtbWFyaXplTG9nc1JlcXVlc3QaIC5iYWNrdXAudjEuU3VtbWFyaXplTG9nc1Jlc3BvbnNlYgZwcm90bzM", [file_backup_v1_controller, file_backup_v1_entry, file_backup_v1_window, file_buf_validate_validate, file_google_protobuf_duration, file_google_protobuf_timestamp]);
+  fileDesc("ChNiYWNrdXAvdjEvbG9nLnByb3RvEgliYWNrdXAudjEioAEKCExvZ0VudHJ5EhEKCWJhY2t1cF9pZBgBIAEoCRIKCgJpZBgCIAEoAxIiCgVsZXZlbBgDIAEoDjITLmJhY2t1cC52MS5Mb2dMZXZlbBIPCgdtZXNzYWdlGAQgASgJEi8KC2NyZWF0ZV90aW1lGAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIPCgdhdHRlbXB0GAYgASgFIrYBChFBcHBlbmRMb2dzUmVxdWVzdBIoCgliYWNrdXBfaWQYASABKAlCFbpIEnIQMg5eWzAtOWEtZl17MzJ9JBI0CgdlbnRyaWVzGAIgAygLMhYuYmFja3VwLnYxLk5ld0xvZ0VudHJ5Qgu6SAiSAQUIARDoBxIfCgpyZXF1ZXN0X2lkGAMgASgJQgu6SAjYAQFyA7ABARIgCgtsZWFzZV90b2tlbhgEIAEoCUILukgI2AEBcgOwAQEiSAoSQXBwZW5kTG9nc1Jlc3BvbnNlEhAKCGZpcnN0X2lkGAEgASgDEg8KB2xhc3RfaWQYAiABKAMSDwoHZHJvcHBlZBgDIAEoBSJ3ChFJbmdlc3RMb2dzUmVxdWVzdBInCgVzdGFydBgBIAEoCzIWLmJhY2t1cC52MS5Jbmdlc3RTdGFydEgAEicKBWJhdGNoGAIgASgLMhYuYmFja3VwLnYxLkluZ2VzdEJhdGNoSABCEAoHcmVxdWVzdBIFukgCCAEidgoLSW5nZXN0U3RhcnQSKAoJYmFja3VwX2lkGAEgASgJQhW6SBJyEDIOXlswLTlhLWZdezMyfSQSGwoJd3JpdGVyX2lkGAIgASgJQgi6SAVyA7ABARIgCgtsZWFzZV90b2tlbhgDIAEoCUILukgI2AEBcgOwAQEiXAoLSW5nZXN0QmF0Y2gSFwoGbnVtYmVyGAEgASgDQge6SAQiAigBEjQKB2VudHJpZXMYAiADKAsyFi5iYWNrdXAudjEuTmV3TG9nRW50cnlCC7pICJIBBQgBEOgHIqYBChJJbmdlc3RMb2dzUmVzcG9uc2USKwoHc3RhcnRlZBgBIAEoCzIYLmJhY2t1cC52MS5Jbmdlc3RTdGFydGVkSAASNQoMYWNrbm93bGVkZ2VkGAIgASgLMh0uYmFja3VwLnYxLkluZ2VzdEFja25vd2xlZGdlZEgAEiMKA2VuZBgDIAEoCzIULmJhY2t1cC52MS5Jbmdlc3RFbmRIAEIHCgVldmVudCIkCg1Jbmdlc3RTdGFydGVkEhMKC2xhc3RfbnVtYmVyGAEgASgDIksKEkluZ2VzdEFja25vd2xlZGdlZBITCgtsYXN0X251bWJlchgBIAEoAxIPCgdsYXN0X2lkGAIgASgDEg8KB2Ryb3BwZWQYAyABKAUisgEKCUluZ2VzdEVuZBIrCgZyZWFzb24YASABKA4yGy5iYWNrdXAudjEuSW5nZXN0RW5kLlJlYXNvbiJ4CgZSZWFzb24SFgoSUkVBU09OX1VOU1BFQ0lGSUVEEAASEgoOUkVBU09OX01BWF9BR0UQARITCg9SRUFTT05fRFJBSU5JTkcQAhIYChRSRUFTT05fU0xPV19DT05TVU1FUhADEhMKD1JFQVNPTl9GSU5JU0hFRBAEIs8DCg9MaXN0TG9nc1JlcXVlc3QSKwoJYmFja3VwX2lkGAEgASgJQhi6SBXYAQFyEDIOXlswLTlhLWZdezMyfSQSKwoGZmlsdGVyGAggASgLMhsuYmFja3VwLnYxLkNvbnRyb2xsZXJGaWx0ZXISOAoJbWF4X2xldmVsGAIgASgOMhMuYmFja3VwLnYxLkxvZ0xldmVsQhC6SA2CAQoYABgUGB4YKBgyEiUKBndpbmRvdxgDIAEoCzIVLmJhY2t1cC52MS5UaW1lV2luZG93EhoKBHRleHQYBCABKAlCDLpICXIHGMgBugEBABIsCgVvcmRlchgFIAEoDjITLmJhY2t1cC52MS5Mb2dPcmRlckIIukgFggECEAESHQoJcGFnZV9zaXplGAYgASgFQgq6SAcaBRjoBygAEhwKCnBhZ2VfdG9rZW4YByABKAlCCLpIBXIDKIAgOnq6SHcadQoTYmFja3VwX2lkLm9yX2ZpbHRlchIyZWl0aGVyIGJhY2t1cF9pZCBvciBmaWx0ZXIgbXVzdCBiZSBnaXZlbiwgbm90IGJvdGgaKih0aGlzLmJhY2t1cF9pZCA9PSAnJykgPT0gaGFzKHRoaXMuZmlsdGVyKSJRChBMaXN0TG9nc1Jlc3BvbnNlEiQKB2VudHJpZXMYASADKAsyEy5iYWNrdXAudjEuTG9nRW50cnkSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIskDCg9UYWlsTG9nc1JlcXVlc3QSNAoKYmFja3VwX2lkcxgBIAMoCUIgukgdkgEaCAEQZBgBIhJyEDIOXlswLTlhLWZdezMyfSQSGwoEbGFzdBgCIAEoBUILukgIGgYYwIQ9KABIABJECgVzaW5jZRgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBCF7pIFLIBESINCP+C0f+vBxD/k+vcAzIASAASGwoIYWZ0ZXJfaWQYBCABKANCB7pIBCICKABIABIjCgxyZXN1bWVfdG9rZW4YBSABKAlCC7pICHIGIAEogIABSAASOAoJbWF4X2xldmVsGAYgASgOMhMuYmFja3VwLnYxLkxvZ0xldmVsQhC6SA2CAQoYABgUGB4YKBgyEg4KBmZvbGxvdxgHIAEoCBIWCg51bnRpbF9maW5pc2hlZBgIIAEoCDpwukhtGmsKD2FmdGVyX2lkLnNpbmdsZRIkYWZ0ZXJfaWQgbmVlZHMgZXhhY3RseSBvbmUgYmFja3VwIGlkGjIhaGFzKHRoaXMuYWZ0ZXJfaWQpIHx8IHRoaXMuYmFja3VwX2lkcy5zaXplKCkgPT0gMUIHCgVzdGFydCL7AgoQVGFpbExvZ3NSZXNwb25zZRIpCgdzdGFydGVkGAEgASgLMhYuYmFja3VwLnYxLlRhaWxTdGFydGVkSAASKQoHZW50cmllcxgCIAEoCzIWLmJhY2t1cC52MS5UYWlsRW50cmllc0gAEiwKCWNhdWdodF91cBgDIAEoCzIXLmJhY2t1cC52MS5UYWlsQ2F1Z2h0VXBIABIwCgtmZWxsX2JlaGluZBgEIAEoCzIZLmJhY2t1cC52MS5UYWlsRmVsbEJlaGluZEgAEi8KCmNoZWNrcG9pbnQYBSABKAsyGS5iYWNrdXAudjEuVGFpbENoZWNrcG9pbnRIABItCgl0cnVuY2F0ZWQYBiABKAsyGC5iYWNrdXAudjEuVGFpbFRydW5jYXRlZEgAEiUKBXN0YXRlGAcgASgLMhQuYmFja3VwLnYxLlRhaWxTdGF0ZUgAEiEKA2VuZBgIIAEoCzISLmJhY2t1cC52MS5UYWlsRW5kSABCBwoFZXZlbnQiZQoHTG9nSGVhZBIRCgliYWNrdXBfaWQYASABKAkSEAoIZmlyc3RfaWQYAiABKAMSDwoHbGFzdF9pZBgDIAEoAxIWCglzZWFsZWRfaWQYBCABKANIAIgBAUIMCgpfc2VhbGVkX2lkItIBCgtUYWlsU3RhcnRlZBIhCgVoZWFkcxgBIAMoCzISLmJhY2t1cC52MS5Mb2dIZWFkEhQKDHJlc3VtZV90b2tlbhgCIAEoCRIsCgloZWFydGJlYXQYAyABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SKgoHbWF4X2FnZRgEIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIwCg13cml0ZV90aW1lb3V0GAUgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uIlwKC1RhaWxFbnRyaWVzEhEKCWJhY2t1cF9pZBgBIAEoCRIkCgdlbnRyaWVzGAIgAygLMhMuYmFja3VwLnYxLkxvZ0VudHJ5EhQKDHJlc3VtZV90b2tlbhgDIAEoCSIyCgxUYWlsUG9zaXRpb24SEQoJYmFja3VwX2lkGAEgASgJEg8KB2xhc3RfaWQYAiABKAMiUAoMVGFpbENhdWdodFVwEhQKDHJlc3VtZV90b2tlbhgBIAEoCRIqCglwb3NpdGlvbnMYAiADKAsyFy5iYWNrdXAudjEuVGFpbFBvc2l0aW9uIjMKDlRhaWxGZWxsQmVoaW5kEhQKDHJlc3VtZV90b2tlbhgBIAEoCRILCgNsYWcYAiABKAMiUgoOVGFpbENoZWNrcG9pbnQSFAoMcmVzdW1lX3Rva2VuGAEgASgJEioKCXBvc2l0aW9ucxgCIAMoCzIXLmJhY2t1cC52MS5UYWlsUG9zaXRpb24iWAoNVGFpbFRydW5jYXRlZBIRCgliYWNrdXBfaWQYASABKAkSDwoHZnJvbV9pZBgCIAEoAxINCgV0b19pZBgDIAEoAxIUCgxyZXN1bWVfdG9rZW4YBCABKAkiUwoJVGFpbFN0YXRlEhEKCWJhY2t1cF9pZBgBIAEoCRIhCgZzdGF0dXMYAiABKA4yES5iYWNrdXAudjEuU3RhdHVzEhAKCHByb2dyZXNzGAMgASgBIoQCCgdUYWlsRW5kEikKBnJlYXNvbhgBIAEoDjIZLmJhY2t1cC52MS5UYWlsRW5kLlJlYXNvbhIUCgxyZXN1bWVfdG9rZW4YAiABKAkSEQoJYmFja3VwX2lkGAMgASgJIqQBCgZSZWFzb24SFgoSUkVBU09OX1VOU1BFQ0lGSUVEEAASEQoNUkVBU09OX1NFQUxFRBABEhIKDlJFQVNPTl9ERUxFVEVEEAISGAoUUkVBU09OX05PVF9GT0xMT1dJTkcQAxISCg5SRUFTT05fTUFYX0FHRRAEEhMKD1JFQVNPTl9EUkFJTklORxAFEhgKFFJFQVNPTl9TTE9XX0NPTlNVTUVSEAYikwIKFFN1bW1hcml6ZUxvZ3NSZXF1ZXN0EisKCWJhY2t1cF9pZBgBIAEoCUIYukgV2AEBchAyDl5bMC05YS1mXXszMn0kEisKBmZpbHRlchgCIAEoCzIbLmJhY2t1cC52MS5Db250cm9sbGVyRmlsdGVyEiUKBndpbmRvdxgDIAEoCzIVLmJhY2t1cC52MS5UaW1lV2luZG93Onq6SHcadQoTYmFja3VwX2lkLm9yX2ZpbHRlchIyZWl0aGVyIGJhY2t1cF9pZCBvciBmaWx0ZXIgbXVzdCBiZSBnaXZlbiwgbm90IGJvdGgaKih0aGlzLmJhY2t1cF9pZCA9PSAnJykgPT0gaGFzKHRoaXMuZmlsdGVyKSK9AQoVU3VtbWFyaXplTG9nc1Jlc3BvbnNlEg0KBXRvdGFsGAEgASgDEigKBmxldmVscxgCIAMoCzIYLmJhY2t1cC52MS5Mb2dMZXZlbENvdW50EgwKBGxvZ3MYAyABKAMSLgoKZmlyc3RfdGltZRgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLQoJbGFzdF90aW1lGAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCpdCghMb2dPcmRlchIZChVMT0dfT1JERVJfVU5TUEVDSUZJRUQQABIaChZMT0dfT1JERVJfT0xERVNUX0ZJUlNUEAESGgoWTE9HX09SREVSX05FV0VTVF9GSVJTVBACMoYDCgpMb2dTZXJ2aWNlEkkKCkFwcGVuZExvZ3MSHC5iYWNrdXAudjEuQXBwZW5kTG9nc1JlcXVlc3QaHS5iYWNrdXAudjEuQXBwZW5kTG9nc1Jlc3BvbnNlEk0KCkluZ2VzdExvZ3MSHC5iYWNrdXAudjEuSW5nZXN0TG9nc1JlcXVlc3QaHS5iYWNrdXAudjEuSW5nZXN0TG9nc1Jlc3BvbnNlKAEwARJDCghMaXN0TG9ncxIaLmJhY2t1cC52MS5MaXN0TG9nc1JlcXVlc3QaGy5iYWNrdXAudjEuTGlzdExvZ3NSZXNwb25zZRJFCghUYWlsTG9ncxIaLmJhY2t1cC52MS5UYWlsTG9nc1JlcXVlc3QaGy5iYWNrdXAudjEuVGFpbExvZ3NSZXNwb25zZTABElIKDVN1bW1hcml6ZUxvZ3MSHy5iYWNrdXAudjEuU3VtbWFyaXplTG9nc1JlcXVlc3QaIC5iYWNrdXAudjEuU3VtbWFyaXplTG9nc1Jlc3BvbnNlYgZwcm90bzM", [file_backup_v1_controller, file_backup_v1_entry, file_backup_v1_window, file_buf_validate_validate, file_google_protobuf_duration, file_google_protobuf_timestamp]);
 
 /**
  * A line of a log.
@@ -155,6 +155,284 @@ export const AppendLogsResponseSchema: GenMessage<AppendLogsResponse> = /*@__PUR
   messageDesc(file_backup_v1_log, 2);
 
 /**
+ * What a writer sends.
+ *
+ * @generated from message backup.v1.IngestLogsRequest
+ */
+export type IngestLogsRequest = Message<"backup.v1.IngestLogsRequest"> & {
+  /**
+   * One of these.
+   *
+   * @generated from oneof backup.v1.IngestLogsRequest.request
+   */
+  request: {
+    /**
+     * First, and once.
+     *
+     * @generated from field: backup.v1.IngestStart start = 1;
+     */
+    value: IngestStart;
+    case: "start";
+  } | {
+    /**
+     * Then these.
+     *
+     * @generated from field: backup.v1.IngestBatch batch = 2;
+     */
+    value: IngestBatch;
+    case: "batch";
+  } | { case: undefined; value?: undefined };
+};
+
+/**
+ * Describes the message backup.v1.IngestLogsRequest.
+ * Use `create(IngestLogsRequestSchema)` to create a new message.
+ */
+export const IngestLogsRequestSchema: GenMessage<IngestLogsRequest> = /*@__PURE__*/
+  messageDesc(file_backup_v1_log, 3);
+
+/**
+ * Who writes, and to which log.
+ *
+ * @generated from message backup.v1.IngestStart
+ */
+export type IngestStart = Message<"backup.v1.IngestStart"> & {
+  /**
+   * 32 lower-case hexadecimal digits.
+   *
+   * @generated from field: string backup_id = 1;
+   */
+  backupId: string;
+
+  /**
+   * A UUID of the writer's making, for this log and one life of its numbers: who does not know any more what it has sent under an id takes a
+   * new one.
+   *
+   * @generated from field: string writer_id = 2;
+   */
+  writerId: string;
+
+  /**
+   * Of a worker: as ClaimControllers gave it, a UUID. Batches are kept only while that lease is held. Absent: the writer holds no lease.
+   *
+   * @generated from field: string lease_token = 3;
+   */
+  leaseToken: string;
+};
+
+/**
+ * Describes the message backup.v1.IngestStart.
+ * Use `create(IngestStartSchema)` to create a new message.
+ */
+export const IngestStartSchema: GenMessage<IngestStart> = /*@__PURE__*/
+  messageDesc(file_backup_v1_log, 4);
+
+/**
+ * Entries that are kept all or none.
+ *
+ * @generated from message backup.v1.IngestBatch
+ */
+export type IngestBatch = Message<"backup.v1.IngestBatch"> & {
+  /**
+   * One more than the batch before; the first one of a writer is 1.
+   *
+   * @generated from field: int64 number = 1;
+   */
+  number: bigint;
+
+  /**
+   * 1 to 1000, in their order; the whole request at most 4 MiB.
+   *
+   * @generated from field: repeated backup.v1.NewLogEntry entries = 2;
+   */
+  entries: NewLogEntry[];
+};
+
+/**
+ * Describes the message backup.v1.IngestBatch.
+ * Use `create(IngestBatchSchema)` to create a new message.
+ */
+export const IngestBatchSchema: GenMessage<IngestBatch> = /*@__PURE__*/
+  messageDesc(file_backup_v1_log, 5);
+
+/**
+ * What a writer is told.
+ *
+ * @generated from message backup.v1.IngestLogsResponse
+ */
+export type IngestLogsResponse = Message<"backup.v1.IngestLogsResponse"> & {
+  /**
+   * One of these.
+   *
+   * @generated from oneof backup.v1.IngestLogsResponse.event
+   */
+  event: {
+    /**
+     * Sent first, and once.
+     *
+     * @generated from field: backup.v1.IngestStarted started = 1;
+     */
+    value: IngestStarted;
+    case: "started";
+  } | {
+    /**
+     * Batches are durable.
+     *
+     * @generated from field: backup.v1.IngestAcknowledged acknowledged = 2;
+     */
+    value: IngestAcknowledged;
+    case: "acknowledged";
+  } | {
+    /**
+     * The last event of the stream.
+     *
+     * @generated from field: backup.v1.IngestEnd end = 3;
+     */
+    value: IngestEnd;
+    case: "end";
+  } | { case: undefined; value?: undefined };
+};
+
+/**
+ * Describes the message backup.v1.IngestLogsResponse.
+ * Use `create(IngestLogsResponseSchema)` to create a new message.
+ */
+export const IngestLogsResponseSchema: GenMessage<IngestLogsResponse> = /*@__PURE__*/
+  messageDesc(file_backup_v1_log, 6);
+
+/**
+ * The writer is known, or is from now on.
+ *
+ * @generated from message backup.v1.IngestStarted
+ */
+export type IngestStarted = Message<"backup.v1.IngestStarted"> & {
+  /**
+   * Number of the last batch that was kept; 0 when there is none. Go on with the one behind it.
+   *
+   * @generated from field: int64 last_number = 1;
+   */
+  lastNumber: bigint;
+};
+
+/**
+ * Describes the message backup.v1.IngestStarted.
+ * Use `create(IngestStartedSchema)` to create a new message.
+ */
+export const IngestStartedSchema: GenMessage<IngestStarted> = /*@__PURE__*/
+  messageDesc(file_backup_v1_log, 7);
+
+/**
+ * Everything up to here is durable.
+ *
+ * @generated from message backup.v1.IngestAcknowledged
+ */
+export type IngestAcknowledged = Message<"backup.v1.IngestAcknowledged"> & {
+  /**
+   * Number of the last batch that is kept.
+   *
+   * @generated from field: int64 last_number = 1;
+   */
+  lastNumber: bigint;
+
+  /**
+   * Id of its last entry; 0 when none of the batches that are acknowledged with this had an entry to keep, or all were kept before.
+   *
+   * @generated from field: int64 last_id = 2;
+   */
+  lastId: bigint;
+
+  /**
+   * Entries that were dropped since the acknowledgement before, because the service keeps no entries of their level.
+   *
+   * @generated from field: int32 dropped = 3;
+   */
+  dropped: number;
+};
+
+/**
+ * Describes the message backup.v1.IngestAcknowledged.
+ * Use `create(IngestAcknowledgedSchema)` to create a new message.
+ */
+export const IngestAcknowledgedSchema: GenMessage<IngestAcknowledged> = /*@__PURE__*/
+  messageDesc(file_backup_v1_log, 8);
+
+/**
+ * The stream ends; what was sent and not acknowledged is to be sent again.
+ *
+ * @generated from message backup.v1.IngestEnd
+ */
+export type IngestEnd = Message<"backup.v1.IngestEnd"> & {
+  /**
+   * Why.
+   *
+   * @generated from field: backup.v1.IngestEnd.Reason reason = 1;
+   */
+  reason: IngestEnd_Reason;
+};
+
+/**
+ * Describes the message backup.v1.IngestEnd.
+ * Use `create(IngestEndSchema)` to create a new message.
+ */
+export const IngestEndSchema: GenMessage<IngestEnd> = /*@__PURE__*/
+  messageDesc(file_backup_v1_log, 9);
+
+/**
+ * Why an ingest stream ends.
+ *
+ * @generated from enum backup.v1.IngestEnd.Reason
+ */
+export const IngestEnd_Reason = {
+  /**
+   * Never sent.
+   *
+   * @generated from enum value: REASON_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED: 0,
+
+  /**
+   * The stream is old enough; open a new one, on whichever replica.
+   *
+   * @generated from enum value: REASON_MAX_AGE = 1;
+   */
+  MAX_AGE: 1,
+
+  /**
+   * The replica shuts down; the status UNAVAILABLE follows.
+   *
+   * @generated from enum value: REASON_DRAINING = 2;
+   */
+  DRAINING: 2,
+
+  /**
+   * An acknowledgement was not taken in time.
+   *
+   * @generated from enum value: REASON_SLOW_CONSUMER = 3;
+   */
+  SLOW_CONSUMER: 3,
+
+  /**
+   * The writer has ended its side, and all that it sent is kept.
+   *
+   * @generated from enum value: REASON_FINISHED = 4;
+   */
+  FINISHED: 4,
+} as const;
+
+/**
+ * Why an ingest stream ends.
+ *
+ * @generated from enum backup.v1.IngestEnd.Reason
+ */
+export type IngestEnd_Reason = (typeof IngestEnd_Reason)[keyof typeof IngestEnd_Reason] | UnknownEnum;
+
+/**
+ * Describes the enum backup.v1.IngestEnd.Reason.
+ */
+export const IngestEnd_ReasonSchema: GenEnum<IngestEnd_Reason> = /*@__PURE__*/
+  enumDesc(file_backup_v1_log, 9, 0);
+
+/**
  * Which page of which log.
  *
  * @generated from message backup.v1.ListLogsRequest
@@ -224,7 +502,7 @@ export type ListLogsRequest = Message<"backup.v1.ListLogsRequest"> & {
  * Use `create(ListLogsRequestSchema)` to create a new message.
  */
 export const ListLogsRequestSchema: GenMessage<ListLogsRequest> = /*@__PURE__*/
-  messageDesc(file_backup_v1_log, 3);
+  messageDesc(file_backup_v1_log, 10);
 
 /**
  * A page of entries.
@@ -252,7 +530,7 @@ export type ListLogsResponse = Message<"backup.v1.ListLogsResponse"> & {
  * Use `create(ListLogsResponseSchema)` to create a new message.
  */
 export const ListLogsResponseSchema: GenMessage<ListLogsResponse> = /*@__PURE__*/
-  messageDesc(file_backup_v1_log, 4);
+  messageDesc(file_backup_v1_log, 11);
 
 /**
  * What to tail, from where and for how long.
@@ -333,7 +611,7 @@ export type TailLogsRequest = Message<"backup.v1.TailLogsRequest"> & {
  * Use `create(TailLogsRequestSchema)` to create a new message.
  */
 export const TailLogsRequestSchema: GenMessage<TailLogsRequest> = /*@__PURE__*/
-  messageDesc(file_backup_v1_log, 5);
+  messageDesc(file_backup_v1_log, 12);
 
 /**
  * What a tail tells.
@@ -418,7 +696,7 @@ export type TailLogsResponse = Message<"backup.v1.TailLogsResponse"> & {
  * Use `create(TailLogsResponseSchema)` to create a new message.
  */
 export const TailLogsResponseSchema: GenMessage<TailLogsResponse> = /*@__PURE__*/
-  messageDesc(file_backup_v1_log, 6);
+  messageDesc(file_backup_v1_log, 13);
 
 /**
  * What a log holds.
@@ -460,7 +738,7 @@ export type LogHead = Message<"backup.v1.LogHead"> & {
  * Use `create(LogHeadSchema)` to create a new message.
  */
 export const LogHeadSchema: GenMessage<LogHead> = /*@__PURE__*/
-  messageDesc(file_backup_v1_log, 7);
+  messageDesc(file_backup_v1_log, 14);
 
 /**
  * The tail is accepted.
@@ -509,7 +787,7 @@ export type TailStarted = Message<"backup.v1.TailStarted"> & {
  * Use `create(TailStartedSchema)` to create a new message.
  */
 export const TailStartedSchema: GenMessage<TailStarted> = /*@__PURE__*/
-  messageDesc(file_backup_v1_log, 8);
+  messageDesc(file_backup_v1_log, 15);
 
 /**
  * Entries of one backup, ids ascending; together with what was left out by the filter there is no gap to the entries before.
@@ -544,7 +822,7 @@ export type TailEntries = Message<"backup.v1.TailEntries"> & {
  * Use `create(TailEntriesSchema)` to create a new message.
  */
 export const TailEntriesSchema: GenMessage<TailEntries> = /*@__PURE__*/
-  messageDesc(file_backup_v1_log, 9);
+  messageDesc(file_backup_v1_log, 16);
 
 /**
  * Up to where a log was looked at.
@@ -572,7 +850,7 @@ export type TailPosition = Message<"backup.v1.TailPosition"> & {
  * Use `create(TailPositionSchema)` to create a new message.
  */
 export const TailPositionSchema: GenMessage<TailPosition> = /*@__PURE__*/
-  messageDesc(file_backup_v1_log, 10);
+  messageDesc(file_backup_v1_log, 17);
 
 /**
  * The subscriber has everything.
@@ -600,7 +878,7 @@ export type TailCaughtUp = Message<"backup.v1.TailCaughtUp"> & {
  * Use `create(TailCaughtUpSchema)` to create a new message.
  */
 export const TailCaughtUpSchema: GenMessage<TailCaughtUp> = /*@__PURE__*/
-  messageDesc(file_backup_v1_log, 11);
+  messageDesc(file_backup_v1_log, 18);
 
 /**
  * The subscriber is more than one message behind.
@@ -628,7 +906,7 @@ export type TailFellBehind = Message<"backup.v1.TailFellBehind"> & {
  * Use `create(TailFellBehindSchema)` to create a new message.
  */
 export const TailFellBehindSchema: GenMessage<TailFellBehind> = /*@__PURE__*/
-  messageDesc(file_backup_v1_log, 12);
+  messageDesc(file_backup_v1_log, 19);
 
 /**
  * Everything up to here was looked at, and what matches was delivered. It moves on when nothing matches, too.
@@ -656,7 +934,7 @@ export type TailCheckpoint = Message<"backup.v1.TailCheckpoint"> & {
  * Use `create(TailCheckpointSchema)` to create a new message.
  */
 export const TailCheckpointSchema: GenMessage<TailCheckpoint> = /*@__PURE__*/
-  messageDesc(file_backup_v1_log, 13);
+  messageDesc(file_backup_v1_log, 20);
 
 /**
  * A part of the history is gone.
@@ -698,7 +976,7 @@ export type TailTruncated = Message<"backup.v1.TailTruncated"> & {
  * Use `create(TailTruncatedSchema)` to create a new message.
  */
 export const TailTruncatedSchema: GenMessage<TailTruncated> = /*@__PURE__*/
-  messageDesc(file_backup_v1_log, 14);
+  messageDesc(file_backup_v1_log, 21);
 
 /**
  * Where a controller stands.
@@ -733,7 +1011,7 @@ export type TailState = Message<"backup.v1.TailState"> & {
  * Use `create(TailStateSchema)` to create a new message.
  */
 export const TailStateSchema: GenMessage<TailState> = /*@__PURE__*/
-  messageDesc(file_backup_v1_log, 15);
+  messageDesc(file_backup_v1_log, 22);
 
 /**
  * The stream ends.
@@ -768,7 +1046,7 @@ export type TailEnd = Message<"backup.v1.TailEnd"> & {
  * Use `create(TailEndSchema)` to create a new message.
  */
 export const TailEndSchema: GenMessage<TailEnd> = /*@__PURE__*/
-  messageDesc(file_backup_v1_log, 16);
+  messageDesc(file_backup_v1_log, 23);
 
 /**
  * Why a tail ends.
@@ -837,7 +1115,7 @@ export type TailEnd_Reason = (typeof TailEnd_Reason)[keyof typeof TailEnd_Reason
  * Describes the enum backup.v1.TailEnd.Reason.
  */
 export const TailEnd_ReasonSchema: GenEnum<TailEnd_Reason> = /*@__PURE__*/
-  enumDesc(file_backup_v1_log, 16, 0);
+  enumDesc(file_backup_v1_log, 23, 0);
 
 /**
  * Which entries to count.
@@ -872,7 +1150,7 @@ export type SummarizeLogsRequest = Message<"backup.v1.SummarizeLogsRequest"> & {
  * Use `create(SummarizeLogsRequestSchema)` to create a new message.
  */
 export const SummarizeLogsRequestSchema: GenMessage<SummarizeLogsRequest> = /*@__PURE__*/
-  messageDesc(file_backup_v1_log, 17);
+  messageDesc(file_backup_v1_log, 24);
 
 /**
  * How many entries there are.
@@ -921,7 +1199,7 @@ export type SummarizeLogsResponse = Message<"backup.v1.SummarizeLogsResponse"> &
  * Use `create(SummarizeLogsResponseSchema)` to create a new message.
  */
 export const SummarizeLogsResponseSchema: GenMessage<SummarizeLogsResponse> = /*@__PURE__*/
-  messageDesc(file_backup_v1_log, 18);
+  messageDesc(file_backup_v1_log, 25);
 
 /**
  * The order of a list of entries.
@@ -991,6 +1269,29 @@ export const LogService: GenService<{
     methodKind: "unary";
     input: typeof AppendLogsRequestSchema;
     output: typeof AppendLogsResponseSchema;
+  },
+  /**
+   * Appends the entries of a long run: numbered batches go in, and it is said up to which number they are durable.
+   *
+   * The first request is `start`, all others are batches. A writer has an id of its own and numbers its batches 1, 2, 3 and so on over all
+   * streams that it opens; a new stream, on whichever replica, first says which number was kept last, and the writer goes on behind
+   * it. So nothing is lost or doubled, whoever breaks when: what is not acknowledged is sent again, and a batch that is kept already is
+   * acknowledged and not appended again. What a writer may send before it reads an acknowledgement is up to flow control. A writer that ends
+   * its side gets the last acknowledgement and an `end` with FINISHED.
+   *
+   * What is wrong with a batch ends the stream, after what came before it was appended and acknowledged. The service ends a stream by
+   * itself after about half an hour (MAX_AGE), and when it shuts down (DRAINING; UNAVAILABLE follows, so that ordinary retry policies connect
+   * again): open the next one then. What is known of a writer is forgotten when it has opened no stream for a day (a setting).
+   *
+   * Errors: INVALID_ARGUMENT (INVALID_FIELD), FAILED_PRECONDITION (LEASE_LOST), OUT_OF_RANGE (BATCH_MISSING), ABORTED (WRITER_FORGOTTEN),
+   * RESOURCE_EXHAUSTED (TOO_MANY_STREAMS).
+   *
+   * @generated from rpc backup.v1.LogService.IngestLogs
+   */
+  ingestLogs: {
+    methodKind: "bidi_streaming";
+    input: typeof IngestLogsRequestSchema;
+    output: typeof IngestLogsResponseSchema;
   },
   /**
    * Lists the entries of one backup, or of all backups that match a filter, page by page.

@@ -1,6 +1,6 @@
 import { ErrorReason, StatusError } from '../errors.ts';
-import type { Head } from './head.ts';
-import type { Position } from './page.ts';
+import type { Head } from '../log/head.ts';
+import type { Position } from '../log/page.ts';
 
 /** One log of a tail: how far it was delivered and how far it goes. */
 export class FollowedLog {

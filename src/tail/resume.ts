@@ -1,6 +1,6 @@
 import { ErrorReason, StatusError } from '../errors.ts';
+import type { Position } from '../log/page.ts';
 import type { Tokens } from '../tokens.ts';
-import type { Position } from './page.ts';
 
 type TokenContent = [backupId: string, id: string, fingerprint: string][];
 

@@ -1,10 +1,10 @@
 import type { Pool } from 'pg';
 import type { Doorbell } from '../db/doorbell.ts';
 import { type Farewell, lifespan } from '../lifespan.ts';
+import { type Head, readHeads } from '../log/head.ts';
+import { type Entry, type PageLimits, type Position, readAfter } from '../log/page.ts';
 import { rideOut } from '../outage.ts';
 import { diverged, FollowedLog } from './followed.ts';
-import { type Head, readHeads } from './head.ts';
-import { type Entry, type PageLimits, type Position, readAfter } from './page.ts';
 import { type Start, startPositions } from './start.ts';
 
 export type TailRequest = {

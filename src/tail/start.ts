@@ -1,5 +1,5 @@
 import type { Pool } from 'pg';
-import type { Position } from './page.ts';
+import type { Position } from '../log/page.ts';
 
 /** Where a tail starts. */
 export type Start =
