@@ -1,4 +1,3 @@
-import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
 import type { Client } from '@grpc/grpc-js';
 import pg from 'pg';
@@ -6,6 +5,7 @@ import { LogLevel } from '../src/gen/backup/v1/entry_pb.ts';
 import { LogService } from '../src/gen/backup/v1/log_pb.ts';
 import { createClient } from '../src/grpc/client.ts';
 import { alternate, compare, type Figure } from './figure.ts';
+import { LINE, newBackupId, raw } from './raw-append.ts';
 import { connect, createDatabase, startProgram, startService } from './service.ts';
 
 type Size = { name: string; callers: number; batch: number; calls: number };
@@ -52,10 +52,6 @@ export async function appends(serverUrl: string, rounds: number): Promise<Figure
   return figures;
 }
 
-const LINE = 'x'.repeat(150);
-
-const newBackupId = () => randomBytes(16).toString('hex');
-
 async function measure(channel: Client, { callers, batch, calls }: Size): Promise<number> {
   const logs = createClient(LogService, channel);
   const entries = Array.from({ length: batch }, () => ({ level: LogLevel.INFO, message: LINE }));
@@ -71,27 +67,4 @@ async function measure(channel: Client, { callers, batch, calls }: Size): Promis
     }),
   );
   return calls / ((performance.now() - start) / 1000);
-}
-
-/** Four connections, which is where PostgreSQL is at its best on such a machine; no ids are given, no head is kept. */
-async function raw(pool: pg.Pool, { batch, calls }: Size): Promise<number> {
-  await pool.query(
-    'create table if not exists raw_logs (backupid varchar(32), id bigint, loglevel smallint, message text, created_at bigint, primary key (backupid, id))',
-  );
-  let left = calls;
-  const start = performance.now();
-  await Promise.all(
-    Array.from({ length: 4 }, async () => {
-      const backupId = newBackupId();
-      for (let id = 0; left-- > 0; id += batch) {
-        await pool.query({
-          name: 'raw-append',
-          text: `insert into raw_logs select $1, $2::bigint + n, level, message, extract(epoch from now())::bigint
-                 from unnest($3::smallint[], $4::text[]) with ordinality as e (level, message, n)`,
-          values: [backupId, id, Array(batch).fill(40), Array(batch).fill(LINE)],
-        });
-      }
-    }),
-  );
-  return (calls * batch) / ((performance.now() - start) / 1000);
 }

@@ -15,6 +15,7 @@ import { appends } from './append.ts';
 import { type Figure, print } from './figure.ts';
 import { gets } from './get.ts';
 import { imports } from './import.ts';
+import { ingests } from './ingest.ts';
 import { progress } from './progress.ts';
 import { queue } from './queue.ts';
 
@@ -22,7 +23,7 @@ const { values, positionals } = parseArgs({
   allowPositionals: true,
   options: { json: { type: 'string' }, rounds: { type: 'string', default: '5' } },
 });
-const benchmarks = { get: gets, append: appends, progress, queue, import: imports };
+const benchmarks = { get: gets, append: appends, ingest: ingests, progress, queue, import: imports };
 const wanted = Object.entries(benchmarks).filter(
   ([name]) => positionals.length === 0 || positionals.some(text => name.includes(text)),
 );

@@ -22,8 +22,10 @@ import type { Admission } from './grpc/admission.ts';
 import { served } from './grpc/bind.ts';
 import type { ServingState } from './grpc/health.ts';
 import { startServer } from './grpc/server.ts';
+import { ingestShortcut } from './ingest/message.ts';
 import { ingestService } from './ingest/service.ts';
 import { Appender } from './log/appender.ts';
+import { appendShortcut } from './log/message.ts';
 import { logService } from './log/service.ts';
 import { payloadService } from './payload/service.ts';
 import { dropStaleChunks } from './payload/stale.ts';
@@ -182,6 +184,7 @@ export async function startApp(config: Config, log: Logger): Promise<App> {
         maxConnectionAgeMs: config.MAX_CONNECTION_AGE,
         maxConnectionAgeGraceMs: config.MAX_CONNECTION_AGE_GRACE,
         graceMs: config.SHUTDOWN_GRACE,
+        shortcuts: [appendShortcut, ingestShortcut],
         report: ({ error, ...call }) => (error ? log.error({ ...call, err: error }, 'call') : log.info(call, 'call')),
       },
     ),

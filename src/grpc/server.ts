@@ -6,7 +6,7 @@ import { bind, type Handlers, type Served, served, type Transport } from './bind
 import type { CallReport } from './call.ts';
 import { ServingState } from './health.ts';
 import { reflectionOf } from './reflection.ts';
-import { messageValidator } from './validate.ts';
+import { messageValidator, type Shortcuts } from './validate.ts';
 
 export type ServerOptions = {
   /** Host and port to listen on; port 0 takes a free one. */
@@ -25,6 +25,7 @@ export type ServerOptions = {
   maxConnectionAgeGraceMs: number;
   /** How long calls may go on after the shutdown began. */
   graceMs: number;
+  shortcuts?: Shortcuts;
   report: (call: CallReport) => void;
 };
 
@@ -41,7 +42,10 @@ export async function startServer(services: Served[], options: ServerOptions): P
   const all = [...services, served(Health, health.handlers()), ...reflectionOf([...described, Health])];
   const draining = new AbortController();
   const transport: Transport = {
-    validate: messageValidator(all.flatMap(([service]) => service.methods.map(method => method.input))),
+    validate: messageValidator(
+      all.flatMap(([service]) => service.methods.map(method => method.input)),
+      options.shortcuts,
+    ),
     report: options.report,
     admission: new Admission({ streams: options.maxStreams, streamsPerConnection: options.maxStreamsPerConnection }),
     draining: draining.signal,

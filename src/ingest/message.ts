@@ -1,9 +1,20 @@
 import type { MessageInitShape } from '@bufbuild/protobuf';
 import { invalidFields } from '../errors.ts';
-import { IngestEnd_Reason, type IngestLogsRequest, type IngestLogsResponseSchema } from '../gen/backup/v1/log_pb.ts';
-import { type Keeping, keptEntries } from '../log/message.ts';
+import {
+  IngestEnd_Reason,
+  type IngestLogsRequest,
+  IngestLogsRequestSchema,
+  type IngestLogsResponseSchema,
+} from '../gen/backup/v1/log_pb.ts';
+import { shortcut } from '../grpc/validate.ts';
+import { arePlain, type Keeping, keptEntries } from '../log/message.ts';
 import type { Batch, IngestEvent } from './ingest.ts';
 import type { Writer } from './writer.ts';
+
+export const ingestShortcut = shortcut(
+  IngestLogsRequestSchema,
+  ({ request }) => request.case === 'batch' && request.value.number >= 1n && arePlain(request.value.entries),
+);
 
 export function toWriter(first: IngestLogsRequest | undefined): Writer {
   if (first?.request.case !== 'start')

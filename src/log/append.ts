@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import { smallintArray, textArray } from '../db/arrays.ts';
 import { epochMicros } from '../db/clock.ts';
 import type { Sql } from '../db/sql.ts';
 import { ErrorReason, StatusError } from '../errors.ts';
@@ -119,14 +120,20 @@ const HELD_APPEND_ONCE = appendSql({ before: HELD, attempt: 'held', after: REMEM
 
 /** $1 to $7 of the statement. */
 export function columns(backupId: string, entries: NewEntry[], leaseToken: string): unknown[] {
+  return [backupId, entries.length, ...entryColumns(entries), leaseToken || null];
+}
+
+/**
+ * Levels, messages, and the seconds and nanoseconds of times, as arrays. Where no writer gave a time the arrays of times are empty:
+ * `unnest` fills shorter ones up with nulls.
+ */
+export function entryColumns(entries: readonly NewEntry[]): unknown[] {
+  const timed = entries.some(({ at }) => at);
   return [
-    backupId,
-    entries.length,
-    entries.map(entry => entry.level),
-    entries.map(entry => entry.message),
-    entries.map(entry => entry.at?.seconds ?? null),
-    entries.map(entry => entry.at?.nanos ?? null),
-    leaseToken || null,
+    smallintArray(entries.map(({ level }) => level)),
+    textArray(entries.map(({ message }) => message)),
+    timed ? entries.map(({ at }) => at?.seconds ?? null) : [],
+    timed ? entries.map(({ at }) => at?.nanos ?? null) : [],
   ];
 }
 

@@ -1,6 +1,6 @@
 import { epochMicros } from '../db/clock.ts';
 import type { Sql } from '../db/sql.ts';
-import type { Append, Kept } from './append.ts';
+import { type Append, entryColumns, type Kept } from './append.ts';
 
 /**
  * Appends to the logs of many backups in one statement: each append all or none, durable when this resolves, and in its order among those
@@ -25,10 +25,7 @@ export async function appendTogether(sql: Sql, appends: Append[]): Promise<(Kept
       appends.map(({ entries }) => entries.length),
       entries.map(({ one }) => one),
       entries.map(({ place }) => place),
-      entries.map(({ level }) => level),
-      entries.map(({ message }) => message),
-      entries.map(({ at }) => at?.seconds ?? null),
-      entries.map(({ at }) => at?.nanos ?? null),
+      ...entryColumns(entries),
       requests.map(({ one }) => one),
       requests.map(({ id }) => id),
       requests.map(({ digest }) => digest),
