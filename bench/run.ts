@@ -12,6 +12,7 @@ import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { startEmbeddedPostgres } from '../src/db/embedded.ts';
 import { appends } from './append.ts';
+import { fanOuts } from './fan-out.ts';
 import { type Figure, print } from './figure.ts';
 import { gets } from './get.ts';
 import { imports } from './import.ts';
@@ -23,7 +24,15 @@ const { values, positionals } = parseArgs({
   allowPositionals: true,
   options: { json: { type: 'string' }, rounds: { type: 'string', default: '5' } },
 });
-const benchmarks = { get: gets, append: appends, ingest: ingests, progress, queue, import: imports };
+const benchmarks = {
+  get: gets,
+  append: appends,
+  ingest: ingests,
+  'fan-out': fanOuts,
+  progress,
+  queue,
+  import: imports,
+};
 const wanted = Object.entries(benchmarks).filter(
   ([name]) => positionals.length === 0 || positionals.some(text => name.includes(text)),
 );
