@@ -17,6 +17,7 @@ import { type Figure, print } from './figure.ts';
 import { gets } from './get.ts';
 import { imports } from './import.ts';
 import { ingests } from './ingest.ts';
+import { latencies } from './latency.ts';
 import { progress } from './progress.ts';
 import { queue } from './queue.ts';
 
@@ -28,6 +29,7 @@ const benchmarks = {
   get: gets,
   append: appends,
   ingest: ingests,
+  'tail-latency': latencies,
   'fan-out': fanOuts,
   progress,
   queue,
