@@ -15,6 +15,7 @@ import { appends } from './append.ts';
 import { fanOuts } from './fan-out.ts';
 import { type Figure, print } from './figure.ts';
 import { gets } from './get.ts';
+import { histories } from './history.ts';
 import { imports } from './import.ts';
 import { ingests } from './ingest.ts';
 import { latencies } from './latency.ts';
@@ -31,6 +32,7 @@ const benchmarks = {
   ingest: ingests,
   'tail-latency': latencies,
   'fan-out': fanOuts,
+  history: histories,
   progress,
   queue,
   import: imports,
