@@ -1,14 +1,13 @@
 import { randomUUID } from 'node:crypto';
-import { readFileSync } from 'node:fs';
 import { create } from '@bufbuild/protobuf';
 import type { Client } from '@grpc/grpc-js';
 import pg from 'pg';
 import { LogLevel, NewLogEntrySchema } from '../src/gen/backup/v1/entry_pb.ts';
 import { LogService } from '../src/gen/backup/v1/log_pb.ts';
 import { createClient } from '../src/grpc/client.ts';
-import { alternate, compare, type Figure } from './figure.ts';
+import { alternate, compare, compareCost, type Figure } from './figure.ts';
 import { LINE, newBackupId, raw } from './raw-append.ts';
-import { connect, createDatabase, type Service, startService } from './service.ts';
+import { connect, createDatabase, residentMiB, startService } from './service.ts';
 
 const STREAMS = 4;
 const BATCH = 100;
@@ -31,11 +30,11 @@ export async function ingests(serverUrl: string, rounds: number): Promise<Figure
     ],
     rounds,
   );
-  console.log(`  memory of the service: ${before} MiB before, ${residentMiB(service)} MiB after`);
+  const grown = residentMiB(service) - before;
   channel.close();
   await pool.end();
   const [mine, ceiling] = [...rates.values()];
-  return [compare('ingest', mine!, ceiling!, 0.9)];
+  return [compare('ingest', mine!, ceiling!, 0.9), compareCost('ingest: memory grows by', [grown], [64], 1, 'MiB')];
 }
 
 async function measure(channel: Client, pool: pg.Pool): Promise<number> {
@@ -70,8 +69,4 @@ function* requests(backupId: string) {
   for (let number = 1; number <= BATCHES; number++) {
     yield { request: { case: 'batch' as const, value: { number: BigInt(number), entries } } };
   }
-}
-
-function residentMiB({ process: { pid } }: Service): number {
-  return Math.round(Number(readFileSync(`/proc/${pid}/status`, 'utf8').match(/VmRSS:\s+(\d+)/)![1]) / 1024);
 }

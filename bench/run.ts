@@ -19,6 +19,7 @@ import { histories } from './history.ts';
 import { imports } from './import.ts';
 import { ingests } from './ingest.ts';
 import { latencies } from './latency.ts';
+import { memory } from './memory.ts';
 import { progress } from './progress.ts';
 import { queue } from './queue.ts';
 
@@ -35,6 +36,7 @@ const benchmarks = {
   history: histories,
   progress,
   queue,
+  memory,
   import: imports,
 };
 const wanted = Object.entries(benchmarks).filter(

@@ -1,5 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Client, credentials } from '@grpc/grpc-js';
 import pg from 'pg';
@@ -7,16 +8,20 @@ import pg from 'pg';
 /** The service as a process of its own. */
 export type Service = AsyncDisposable & { readonly address: string; readonly process: ChildProcess };
 
-export function startService(databaseUrl: string, settings: Record<string, string> = {}): Promise<Service> {
+export function startService(databaseUrl: string, flags: string[] = []): Promise<Service> {
   const program = join(import.meta.dirname, '../src/main.ts');
-  return startProgram(program, { DATABASE_URL: databaseUrl, LISTEN: '127.0.0.1:0', SERVICE_LOG: 'warn', ...settings });
+  return startProgram(program, { DATABASE_URL: databaseUrl, LISTEN: '127.0.0.1:0', SERVICE_LOG: 'warn' }, flags);
 }
 
 /** A program that says where it serves. */
-export async function startProgram(program: string, environment: Record<string, string>): Promise<Service> {
-  const child = spawn(process.execPath, [program], {
+export async function startProgram(
+  program: string,
+  environment: Record<string, string>,
+  flags: string[] = [],
+): Promise<Service> {
+  const child = spawn(process.execPath, [...flags, program], {
     env: { ...process.env, ...environment },
-    stdio: ['ignore', 'pipe', 'inherit'],
+    stdio: ['ignore', 'pipe', 'inherit', 'ipc'],
   });
   let output = '';
   let address: string | undefined;
@@ -34,6 +39,11 @@ export async function startProgram(program: string, environment: Record<string, 
       if (child.exitCode === null) await once(child, 'exit');
     },
   };
+}
+
+/** What it has in memory, in MiB: VmRSS of /proc. */
+export function residentMiB({ process: { pid } }: Service): number {
+  return Number(readFileSync(`/proc/${pid}/status`, 'utf8').match(/VmRSS:\s+(\d+)/)![1]) / 1024;
 }
 
 export function connect(address: string): Client {
