@@ -1,54 +1,93 @@
 // A gRPC server that has nothing to do but to send the same messages to many subscribers: each is encoded once, and each subscriber gets the
-// next one when it has taken the one before. A process of its own; whenever SUBSCRIBERS more are there, it sends them MESSAGES of SIZE entries.
-import { create, toBinary } from '@bufbuild/protobuf';
+// next one when it has taken the one before. A process of its own; whenever SUBSCRIBERS more are there, it sends them MESSAGES: of SIZE entries to
+// those of TailLogs, of one of SIZE controllers in turn to those of WatchControllers.
+import { create, type DescMethod, type MessageInitShape, toBinary } from '@bufbuild/protobuf';
 import { Server, ServerCredentials, type ServerWritableStream } from '@grpc/grpc-js';
+import { ControllerService, type WatchControllersResponseSchema } from '../src/gen/backup/v1/controller_pb.ts';
 import { LogLevel } from '../src/gen/backup/v1/entry_pb.ts';
-import { LogService, TailLogsResponseSchema } from '../src/gen/backup/v1/log_pb.ts';
+import { LogService, type TailLogsResponseSchema } from '../src/gen/backup/v1/log_pb.ts';
 import { methodDefinition } from '../src/grpc/definition.ts';
 import { LINE } from './raw-append.ts';
 
-const [subscribers, messages, size] = ['SUBSCRIBERS', 'MESSAGES', 'SIZE'].map(name => Number(process.env[name]));
-let calls: ServerWritableStream<Buffer, Buffer>[] = [];
-
-function message(n: number): Buffer {
-  const entries = Array.from({ length: size! }, (_, i) => ({
-    id: BigInt(n * size! + i + 1),
-    level: LogLevel.INFO,
-    message: LINE,
-    createTime: { seconds: 1_795_000_000n, nanos: 123_456_000 },
-  }));
-  return encode({ case: 'entries', value: { backupId: '0'.repeat(32), entries, resumeToken: 'x'.repeat(120) } });
-}
-
-function encode(event: object): Buffer {
-  return Buffer.from(toBinary(TailLogsResponseSchema, create(TailLogsResponseSchema, { event: event as never })));
-}
-
-function sendAll(call: ServerWritableStream<Buffer, Buffer>, encoded: Buffer[]): void {
-  let n = 0;
-  const next = (): void => {
-    if (n === messages || call.cancelled) return;
-    encoded[n] ??= message(n);
-    call.write(encoded[n++]!, next);
-  };
-  next();
-}
-
+const [subscribers = 0, messages = 0, size = 0] = ['SUBSCRIBERS', 'MESSAGES', 'SIZE'].map(name =>
+  Number(process.env[name]),
+);
+const TOKEN = 'x'.repeat(120);
+const createTime = { seconds: 1_795_000_000n, nanos: 123_456_000 };
 const server = new Server();
-server.addService(
-  { tailLogs: methodDefinition(LogService.method.tailLogs) },
-  {
-    tailLogs(call: ServerWritableStream<Buffer, Buffer>) {
-      call.on('error', () => {});
-      call.write(encode({ case: 'caughtUp', value: {} }));
-      if (calls.push(call) < subscribers!) return;
-      const encoded: Buffer[] = [];
-      for (const each of calls) sendAll(each, encoded);
-      calls = [];
-    },
+
+broadcast<typeof TailLogsResponseSchema>(
+  LogService.method.tailLogs,
+  { event: { case: 'caughtUp', value: { resumeToken: TOKEN } } },
+  n => {
+    const entries = Array.from({ length: size }, (_, i) => ({
+      id: BigInt(n * size + i + 1),
+      level: LogLevel.INFO,
+      message: LINE,
+      createTime,
+    }));
+    return { event: { case: 'entries', value: { backupId: '0'.repeat(32), entries, resumeToken: TOKEN } } };
   },
 );
+
+broadcast<typeof WatchControllersResponseSchema>(
+  ControllerService.method.watchControllers,
+  { reset: true, resumeToken: TOKEN },
+  n => ({
+    controllers: [
+      {
+        id: BigInt(n % size),
+        backupId: String(n % size).padStart(32, '0'),
+        operation: 1,
+        type: 3,
+        itemId: 5_000n,
+        format: 'moodle2',
+        purpose: 70,
+        userId: 1n,
+        status: 800,
+        execution: 2,
+        progress: Math.ceil((n + 1) / size) / Math.ceil(messages / size),
+        createTime,
+        updateTime: createTime,
+        etag: '5000.1',
+        lease: { worker: 'bench', acquireTime: createTime, expireTime: createTime },
+        attempt: 1,
+        maxAttempts: 1,
+      },
+    ],
+    resumeToken: TOKEN,
+  }),
+);
+
 server.bindAsync('127.0.0.1:0', ServerCredentials.createInsecure(), (error, port) => {
   if (error) throw error;
   console.log(`serves gRPC on 127.0.0.1:${port}`);
 });
+
+type Call = ServerWritableStream<Buffer, Buffer>;
+
+function broadcast<O extends DescMethod['output']>(
+  method: DescMethod & { output: O },
+  first: MessageInitShape<O>,
+  message: (n: number) => MessageInitShape<O>,
+): void {
+  const encode = (init: MessageInitShape<O>) => Buffer.from(toBinary(method.output, create(method.output, init)));
+  let calls: Call[] = [];
+  const subscribe = (call: Call) => {
+    call.on('error', () => {});
+    call.write(encode(first));
+    if (calls.push(call) < subscribers) return;
+    const encoded: Buffer[] = [];
+    for (const each of calls) sendAll(each, n => (encoded[n] ??= encode(message(n))));
+    calls = [];
+  };
+  server.addService({ [method.localName]: methodDefinition(method) }, { [method.localName]: subscribe });
+}
+
+function sendAll(call: Call, message: (n: number) => Buffer): void {
+  let n = 0;
+  const next = () => {
+    if (n < messages && !call.cancelled) call.write(message(n++), next);
+  };
+  next();
+}

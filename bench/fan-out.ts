@@ -51,18 +51,18 @@ async function delivered(address: string, channel: Client, size: Size): Promise<
   const logs = createClient(LogService, channel);
   const entries = Array.from({ length: BATCH }, () => ({ level: LogLevel.INFO, message: LINE }));
   for (let n = 0; n < size.batches; n++) await logs.appendLogs({ backupId, entries });
-  return rateOf(size, await received);
+  return rateOf(await received);
 }
 
 async function broadcast(address: string, size: Size): Promise<number> {
   const { received } = subscribe({ address, backupId: newBackupId(), ...countsOf(size) });
-  return rateOf(size, await received);
+  return rateOf(await received);
 }
 
 function countsOf({ subscribers, batches }: Size): { subscribers: number; lastId: number } {
   return { subscribers, lastId: batches * BATCH };
 }
 
-function rateOf({ subscribers, batches }: Size, { first, last }: Received): number {
-  return (subscribers * batches * BATCH) / ((last - first) / 1000);
+function rateOf({ count, first, last }: Received): number {
+  return count / ((last - first) / 1000);
 }

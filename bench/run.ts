@@ -22,6 +22,7 @@ import { latencies } from './latency.ts';
 import { memory } from './memory.ts';
 import { progress } from './progress.ts';
 import { queue } from './queue.ts';
+import { watches } from './watch.ts';
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
@@ -35,6 +36,7 @@ const benchmarks = {
   'fan-out': fanOuts,
   history: histories,
   progress,
+  watch: watches,
   queue,
   memory,
   import: imports,

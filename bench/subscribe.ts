@@ -2,21 +2,26 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
+import type { DescMethod } from '@bufbuild/protobuf';
+import { Metadata } from '@grpc/grpc-js';
+import { methodDefinition } from '../src/grpc/definition.ts';
+import { connect } from './service.ts';
 
 /** Whom to follow, by how many, and up to which entry. */
 export type Order = { address: string; backupId: string; subscribers: number; lastId: number };
 
-/** What the subscribers have to tell, in milliseconds of `now`. */
+/** What subscribers have to tell; times are milliseconds of `now`. */
 export type Received = {
   /** When they began to subscribe. */
   opened: number;
-  /** When the first entry came to the first of them. */
+  /** When the first thing that counts came to the first of them. */
   first: number;
-  /** When the last entry came to the last of them. */
+  /** When the last one came to the last of them. */
   last: number;
-  messages: number;
-  /** Of one subscriber, for each message with entries: the last id and when it came. */
-  arrivals: [id: number, at: number][];
+  /** How many came to all of them together. */
+  count: number;
+  /** Of one subscriber, for each message with something that counts: how many had come with it, and when. */
+  arrivals: [count: number, at: number][];
 };
 
 /** Milliseconds of a clock that all processes of a machine share and that nobody sets. */
@@ -25,12 +30,12 @@ export function now(): number {
 }
 
 /** Subscribers in a process of their own, so that neither the service nor who writes has their work. */
-export function subscribe(order: Order): { live: Promise<unknown>; received: Promise<Received> } {
-  return follow<Received>('tails.ts', order);
+export function subscribe(order: Order): { live: Promise<void>; received: Promise<Received> } {
+  return follow('tails.ts', order);
 }
 
-/** Starts a program that says `live`, and at the end what it has seen. */
-export function follow<T>(program: string, order: object): { live: Promise<unknown>; received: Promise<T> } {
+/** Starts a program of subscribers, which says `live`, and at the end what has come. */
+export function follow(program: string, order: object): { live: Promise<void>; received: Promise<Received> } {
   const child = spawn(process.execPath, [join(import.meta.dirname, program), JSON.stringify(order)], {
     stdio: ['ignore', 'pipe', 'inherit'],
   });
@@ -42,7 +47,7 @@ export function follow<T>(program: string, order: object): { live: Promise<unkno
     else last = line;
   });
   const received = once(child, 'close').then(([code]) => {
-    if (code === 0) return JSON.parse(last) as T;
+    if (code === 0) return JSON.parse(last) as Received;
     const failure = new Error(`${program} has failed`);
     live.reject(failure);
     throw failure;
@@ -50,4 +55,57 @@ export function follow<T>(program: string, order: object): { live: Promise<unkno
   received.catch(() => {}); // told by whoever waits for it
   live.promise.catch(() => {});
   return { live: live.promise, received };
+}
+
+/** What one subscriber makes of its messages. */
+export type Stream = {
+  take(message: Buffer): void;
+  /** Whether it has all that was there when it came. */
+  readonly live: boolean;
+  /** Whether it has all that there will be. */
+  readonly over: boolean;
+  /** Of what counts, how many have come. */
+  readonly count: number;
+};
+
+/** The other side of `follow`. Each subscriber has a connection of its own, as those have that are programs. */
+export function stream(
+  method: DescMethod,
+  request: Uint8Array,
+  { address, subscribers }: { address: string; subscribers: number },
+  newStream: () => Stream,
+): void {
+  const { path, requestSerialize, responseDeserialize } = methodDefinition(method);
+  const received: Received = { opened: now(), first: 0, last: 0, count: 0, arrivals: [] };
+  let waiting = subscribers;
+  let following = subscribers;
+  const ends = Array.from({ length: subscribers }, (_, i) => {
+    const one = newStream();
+    const channel = connect(address);
+    const bytes = Buffer.from(request);
+    const call = channel.makeServerStreamRequest(path, requestSerialize, responseDeserialize, bytes, new Metadata());
+    call.on('error', (error: Error) => {
+      if (following > 0) throw error;
+    });
+    call.on('data', (message: Buffer) => {
+      const { live, over, count } = one;
+      one.take(message);
+      if (one.count > count) {
+        received.last = now();
+        received.first ||= received.last;
+        received.count += one.count - count;
+        if (i === 0) received.arrivals.push([one.count, received.last]);
+      }
+      if (one.live && !live && --waiting === 0) console.log('live');
+      if (one.over && !over && --following === 0) finish();
+    });
+    return () => {
+      call.cancel();
+      channel.close();
+    };
+  });
+  const finish = () => {
+    console.log(JSON.stringify(received));
+    for (const end of ends) end();
+  };
 }

@@ -1,0 +1,26 @@
+import pg from 'pg';
+import { ControllerService } from '../src/gen/backup/v1/controller_pb.ts';
+import { createClient } from '../src/grpc/client.ts';
+
+export type Lease = { backupId: string; leaseToken: string };
+
+export type Controllers = ReturnType<typeof controllersOf>;
+
+export function controllersOf(channel: Parameters<typeof createClient>[1]) {
+  return createClient(ControllerService, channel);
+}
+
+/** Makes runs and claims them, for an hour. */
+export async function claim(url: string, controllers: Controllers, count: number): Promise<Lease[]> {
+  const pool = new pg.Pool({ connectionString: url, max: 1 });
+  await pool.query(
+    `insert into backup_controllers (backupid, operation, type, itemid, format, interactive, purpose, userid, status, execution)
+     select md5(i::text), 'backup', 'course', i, 'moodle2', 0, 70, 1, 700, 2 from generate_series(1, $1) i`,
+    [count],
+  );
+  await pool.end();
+  const leaseDuration = { seconds: 3600n };
+  const { claimed } = await controllers.claimControllers({ worker: 'bench', maxControllers: count, leaseDuration });
+  if (claimed.length !== count) throw new Error(`${claimed.length} of ${count} runs were claimed`);
+  return claimed.map(({ controller, leaseToken }) => ({ backupId: controller!.backupId, leaseToken }));
+}
