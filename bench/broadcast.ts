@@ -1,11 +1,15 @@
 // A gRPC server that has nothing to do but to send the same messages to many subscribers: each is encoded once, and each subscriber gets the
 // next one when it has taken the one before. A process of its own; whenever SUBSCRIBERS more are there, it sends them MESSAGES: of SIZE entries to
-// those of TailLogs, of one of SIZE controllers in turn to those of WatchControllers.
-import { create, type DescMethod, type MessageInitShape, toBinary } from '@bufbuild/protobuf';
+// those of TailLogs, of one of SIZE controllers in turn to those of WatchControllers, of SIZE bytes to those of DownloadPayload.
+import { create, type DescMessage, type DescMethod, type MessageInitShape, toBinary } from '@bufbuild/protobuf';
 import { Server, ServerCredentials, type ServerWritableStream } from '@grpc/grpc-js';
-import { ControllerService, type WatchControllersResponseSchema } from '../src/gen/backup/v1/controller_pb.ts';
+import {
+  ControllerService,
+  DownloadPayloadResponseSchema,
+  WatchControllersResponseSchema,
+} from '../src/gen/backup/v1/controller_pb.ts';
 import { LogLevel } from '../src/gen/backup/v1/entry_pb.ts';
-import { LogService, type TailLogsResponseSchema } from '../src/gen/backup/v1/log_pb.ts';
+import { LogService, TailLogsResponseSchema } from '../src/gen/backup/v1/log_pb.ts';
 import { methodDefinition } from '../src/grpc/definition.ts';
 import { LINE } from './raw-append.ts';
 
@@ -18,6 +22,7 @@ const server = new Server();
 
 broadcast<typeof TailLogsResponseSchema>(
   LogService.method.tailLogs,
+  TailLogsResponseSchema,
   { event: { case: 'caughtUp', value: { resumeToken: TOKEN } } },
   n => {
     const entries = Array.from({ length: size }, (_, i) => ({
@@ -32,6 +37,7 @@ broadcast<typeof TailLogsResponseSchema>(
 
 broadcast<typeof WatchControllersResponseSchema>(
   ControllerService.method.watchControllers,
+  WatchControllersResponseSchema,
   { reset: true, resumeToken: TOKEN },
   n => ({
     controllers: [
@@ -59,6 +65,15 @@ broadcast<typeof WatchControllersResponseSchema>(
   }),
 );
 
+// Always the same one: a payload of them would be as large as what is measured.
+const chunk = encode(DownloadPayloadResponseSchema, { part: { case: 'chunk', value: Buffer.alloc(size, 'x') } });
+broadcast<typeof DownloadPayloadResponseSchema>(
+  ControllerService.method.downloadPayload,
+  DownloadPayloadResponseSchema,
+  { part: { case: 'start', value: { size: BigInt(size) } } },
+  n => (n < messages - 1 ? chunk : { part: { case: 'finish', value: { checksum: '0'.repeat(32) } } }),
+);
+
 server.bindAsync('127.0.0.1:0', ServerCredentials.createInsecure(), (error, port) => {
   if (error) throw error;
   console.log(`serves gRPC on 127.0.0.1:${port}`);
@@ -66,22 +81,31 @@ server.bindAsync('127.0.0.1:0', ServerCredentials.createInsecure(), (error, port
 
 type Call = ServerWritableStream<Buffer, Buffer>;
 
-function broadcast<O extends DescMethod['output']>(
-  method: DescMethod & { output: O },
+function broadcast<O extends DescMessage>(
+  method: DescMethod,
+  schema: O,
   first: MessageInitShape<O>,
-  message: (n: number) => MessageInitShape<O>,
+  message: (n: number) => MessageInitShape<O> | Buffer,
 ): void {
-  const encode = (init: MessageInitShape<O>) => Buffer.from(toBinary(method.output, create(method.output, init)));
   let calls: Call[] = [];
   const subscribe = (call: Call) => {
     call.on('error', () => {});
-    call.write(encode(first));
+    call.write(encode(schema, first));
     if (calls.push(call) < subscribers) return;
     const encoded: Buffer[] = [];
-    for (const each of calls) sendAll(each, n => (encoded[n] ??= encode(message(n))));
+    for (const each of calls) {
+      sendAll(each, n => {
+        encoded[n] ??= encode(schema, message(n));
+        return encoded[n];
+      });
+    }
     calls = [];
   };
   server.addService({ [method.localName]: methodDefinition(method) }, { [method.localName]: subscribe });
+}
+
+function encode<O extends DescMessage>(schema: O, message: MessageInitShape<O> | Buffer): Buffer {
+  return Buffer.isBuffer(message) ? message : Buffer.from(toBinary(schema, create(schema, message)));
 }
 
 function sendAll(call: Call, message: (n: number) => Buffer): void {

@@ -71,6 +71,11 @@ export function quantile(sorted: number[], share: number): number {
   return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))]!;
 }
 
+/** The one with the lower median. */
+export function lower(one: number[], other: number[]): number[] {
+  return median(one) < median(other) ? one : other;
+}
+
 function median(sorted: number[]): number {
   return quantile(sorted, 0.5);
 }

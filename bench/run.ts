@@ -20,6 +20,7 @@ import { imports } from './import.ts';
 import { ingests } from './ingest.ts';
 import { latencies } from './latency.ts';
 import { memory } from './memory.ts';
+import { payloads } from './payload.ts';
 import { progress } from './progress.ts';
 import { queue } from './queue.ts';
 import { watches } from './watch.ts';
@@ -37,6 +38,7 @@ const benchmarks = {
   history: histories,
   progress,
   watch: watches,
+  payload: payloads,
   queue,
   memory,
   import: imports,
