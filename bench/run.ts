@@ -23,6 +23,7 @@ import { memory } from './memory.ts';
 import { payloads } from './payload.ts';
 import { progress } from './progress.ts';
 import { queue } from './queue.ts';
+import { starts } from './start.ts';
 import { watches } from './watch.ts';
 
 const { values, positionals } = parseArgs({
@@ -40,6 +41,7 @@ const benchmarks = {
   watch: watches,
   payload: payloads,
   queue,
+  start: starts,
   memory,
   import: imports,
 };
