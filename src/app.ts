@@ -24,6 +24,7 @@ import type { ServingState } from './grpc/health.ts';
 import { startServer } from './grpc/server.ts';
 import { ingestShortcut } from './ingest/message.ts';
 import { ingestService } from './ingest/service.ts';
+import type { Tell } from './log/append.ts';
 import { Appender } from './log/appender.ts';
 import { appendShortcut } from './log/message.ts';
 import { logService } from './log/service.ts';
@@ -34,9 +35,10 @@ import { forgetAnswers } from './request/forget.ts';
 import { retain } from './retention/rounds.ts';
 import { retentionService } from './retention/service.ts';
 import { summaryService } from './summary/service.ts';
+import { Hub as Tails } from './tail/hub.ts';
 import { tailService } from './tail/service.ts';
 import { Tokens } from './tokens.ts';
-import { Hub } from './watch/hub.ts';
+import { Hub as Watch } from './watch/hub.ts';
 import { encodeController, watchService } from './watch/service.ts';
 import { workService } from './work/service.ts';
 import { givenBack, settleWithCourses } from './work/settle.ts';
@@ -47,7 +49,8 @@ export type App = AsyncDisposable & {
   /** What is going on, for tests and metrics. */
   readonly admission: Admission;
   readonly doorbell: Doorbell;
-  readonly hub: Hub;
+  readonly watches: Watch;
+  readonly tails: Tails;
 };
 
 /** Opens everything in order; disposing closes it in reverse. What was opened is closed, too, when a later step fails. */
@@ -78,8 +81,8 @@ export async function startApp(config: Config, log: Logger): Promise<App> {
   const keeping = { keepLevel: config.LOG_KEEP_LEVEL, maxMessageBytes: config.LOG_MAX_MESSAGE_BYTES };
   const skipLocked = config.SKIP_LOCKED === 'on';
   const fallback = config.COURSE_SCHEDULE;
-  const hub = opening.use(
-    new Hub({
+  const watches = opening.use(
+    new Watch({
       sql: sqlOn(pool),
       orm,
       doorbell,
@@ -89,6 +92,22 @@ export async function startApp(config: Config, log: Logger): Promise<App> {
       most: 10_000,
     }),
   );
+  const page = { entries: 500, bytes: 128 * 1024 };
+  const tails = opening.use(
+    new Tails({
+      hot,
+      doorbell,
+      page,
+      pollMs: config.TAIL_POLL,
+      outageMs: config.TAIL_OUTAGE,
+      direct: config.NOTIFY === 'on',
+      recentBytes: 32 * 1024 * 1024,
+    }),
+  );
+  const tell: Tell = (backupId, entries, appended) => {
+    tails.appended(backupId, entries, appended);
+    doorbell.ringElsewhere(backupId);
+  };
 
   const server = opening.use(
     await startServer(
@@ -97,7 +116,7 @@ export async function startApp(config: Config, log: Logger): Promise<App> {
           ...controllerService({ orm, reader: new Reader(sqlOn(hot)), doorbell, tokens, defaultPageSize }),
           ...payloadService({ pool, doorbell, maxPayloadBytes: config.PAYLOAD_MAX_BYTES }),
           ...watchService({
-            hub,
+            hub: watches,
             sql: sqlOn(pool),
             tokens,
             options: {
@@ -140,7 +159,7 @@ export async function startApp(config: Config, log: Logger): Promise<App> {
           ...logService({
             pool,
             appender: new Appender(sqlOn(hot), { mostBytes: config.APPEND_QUEUE_BYTES }),
-            doorbell,
+            tell,
             tokens,
             runsOf: runsOf(orm),
             defaultPageSize,
@@ -149,18 +168,17 @@ export async function startApp(config: Config, log: Logger): Promise<App> {
           ...ingestService({
             source: {
               sql: sqlOn(hot),
-              ring: backupId => doorbell.ring(backupId),
+              tell,
               options: { maxAgeMs: config.TAIL_MAX_AGE, outageMs: config.TAIL_OUTAGE },
             },
             keeping,
           }),
           ...tailService({
             source: {
+              hub: tails,
               pool,
-              doorbell,
               options: {
-                page: { entries: 500, bytes: 128 * 1024 },
-                pollMs: config.TAIL_POLL,
+                page,
                 heartbeatMs: config.TAIL_HEARTBEAT,
                 maxAgeMs: config.TAIL_MAX_AGE,
                 outageMs: config.TAIL_OUTAGE,
@@ -207,7 +225,8 @@ export async function startApp(config: Config, log: Logger): Promise<App> {
     port: server.port,
     admission: server.admission,
     doorbell,
-    hub,
+    watches,
+    tails,
     [Symbol.asyncDispose]: () => open.disposeAsync(),
   };
 }

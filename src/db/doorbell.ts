@@ -64,6 +64,12 @@ export class Doorbell implements AsyncDisposable {
   ring(key: string): void {
     if (!this.#options.enabled) return;
     this.#wake(key);
+    this.ringElsewhere(key);
+  }
+
+  /** Wakes the other replicas only. */
+  ringElsewhere(key: string): void {
+    if (!this.#options.enabled) return;
     if (this.#toRing.size < MOST_UNSENT) this.#toRing.add(key);
     void this.#ringOthers();
   }

@@ -1,7 +1,7 @@
 import type { Sql } from '../db/sql.ts';
 import { ErrorReason, leaseLost, StatusError } from '../errors.ts';
 import { type Farewell, lifespan } from '../lifespan.ts';
-import type { NewEntry } from '../log/append.ts';
+import type { NewEntry, Tell } from '../log/append.ts';
 import { ENTRY_OVERHEAD } from '../log/page.ts';
 import { rideOut } from '../outage.ts';
 import { ReadAhead } from '../read-ahead.ts';
@@ -17,8 +17,7 @@ export type IngestEvent =
 
 export type IngestSource = {
   sql: Sql;
-  /** Tells whoever waits for entries of this backup. */
-  ring(backupId: string): void;
+  tell: Tell;
   options: IngestOptions;
 };
 
@@ -46,7 +45,7 @@ export function ingest(
 }
 
 async function* follow(
-  { sql, ring, options }: IngestSource,
+  { sql, tell, options }: IngestSource,
   writer: Writer,
   batches: AsyncIterable<Batch>,
   stop: AbortSignal,
@@ -61,14 +60,15 @@ async function* follow(
     for (let behind = following(last, some); behind.length > 0; behind = following(last, some)) {
       const upTo = behind.at(-1)!.number;
       const entries = behind.flatMap(batch => batch.entries);
-      const lastId = await riding(() => keep(sql, writer, { last, upTo, entries }));
-      if (lastId === undefined) {
+      const { kept, appended } = await riding(() => keep(sql, writer, { last, upTo, entries }));
+      if (!kept) {
         last = await riding(() => lastKept(sql, writer, last));
         continue;
       }
-      if (lastId > 0n) ring(writer.backupId);
+      if (appended) tell(writer.backupId, entries, appended);
       last = upTo;
-      Object.assign(told, { lastId, dropped: behind.reduce((sum, batch) => sum + batch.dropped, 0) });
+      const dropped = behind.reduce((sum, batch) => sum + batch.dropped, 0);
+      Object.assign(told, { lastId: appended?.lastId ?? 0n, dropped });
     }
     yield { ...told, lastNumber: last };
   }

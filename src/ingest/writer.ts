@@ -1,6 +1,15 @@
 import { epochNow } from '../db/clock.ts';
 import type { Sql } from '../db/sql.ts';
-import { appendSql, columns, FREE, HELD, type NewEntry } from '../log/append.ts';
+import {
+  type Appended,
+  type AppendRow,
+  appended,
+  appendSql,
+  columns,
+  FREE,
+  HELD,
+  type NewEntry,
+} from '../log/append.ts';
 
 /** Who sends numbered batches to a log. The empty lease token is none. */
 export type Writer = { backupId: string; writerId: string; leaseToken: string };
@@ -16,9 +25,8 @@ export async function openWriter(sql: Sql, { backupId, writerId }: Writer): Prom
 }
 
 /**
- * Appends what comes behind the batch `last` of a writer, and notes `upTo` as the last batch that was kept; durable when this resolves. Returns
- * the last id, 0 when there were no entries. Undefined, and nothing is appended, when `last` is not the last batch that was kept, or the lease
- * is not held.
+ * Appends what comes behind the batch `last` of a writer, and notes `upTo` as the last batch that was kept; durable when this resolves.
+ * `kept` is false, and nothing is appended, when `last` is not the last batch that was kept, or the lease is not held.
  *
  * The writer's row is locked before the log's head, by whoever deletes a log, too.
  */
@@ -26,12 +34,13 @@ export async function keep(
   sql: Sql,
   { backupId, writerId, leaseToken }: Writer,
   { last, upTo, entries }: { last: bigint; upTo: bigint; entries: NewEntry[] },
-): Promise<bigint | undefined> {
-  const [row] = await sql<{ lastid: string | null }>({
+): Promise<{ kept: boolean; appended?: Appended }> {
+  const [row] = await sql<Omit<AppendRow, 'lastid'> & { lastid: string | null }>({
     ...(leaseToken ? { name: 'keep-held', text: HELD_KEEP } : { name: 'keep', text: FREE_KEEP }),
     values: [...columns(backupId, entries, leaseToken), writerId, last, upTo],
   });
-  return row && BigInt(row.lastid ?? 0);
+  if (!row?.lastid) return { kept: row !== undefined };
+  return { kept: true, appended: appended({ ...row, lastid: row.lastid }, entries.length) };
 }
 
 /** Where a writer stands, and whether its lease is held, if it needs one. */
@@ -61,7 +70,7 @@ const keepSql = (held: string, attempt: string) =>
       returning (select attempt from ${attempt}) as attempt
     ), `,
     attempt: '(select attempt from writer where $2::bigint > 0) as kept',
-    answer: 'select (select lastid from head) as lastid from writer',
+    answer: 'select lastid, lastmicros, sealedid, attempt from writer left join head on true',
   });
 
 const FREE_KEEP = keepSql('', FREE);

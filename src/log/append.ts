@@ -3,14 +3,30 @@ import { smallintArray, textArray } from '../db/arrays.ts';
 import { epochMicros } from '../db/clock.ts';
 import type { Sql } from '../db/sql.ts';
 import { ErrorReason, StatusError } from '../errors.ts';
+import type { Entry } from './page.ts';
 
 /** An entry to append; without `at` it gets the database's time. */
 export type NewEntry = { level: number; message: string; at: { seconds: bigint; nanos: number } | undefined };
 
-export type Appended = { firstId: bigint; lastId: bigint };
+/** What entries were given, and how they have left their log. */
+export type Appended = {
+  firstId: bigint;
+  lastId: bigint;
+  /** Epoch microseconds: the time of those that came with none. */
+  lastMicros: bigint;
+  /** The attempt that they are of; 0 without a lease. */
+  attempt: number;
+  sealedId: bigint | undefined;
+};
 
-/** With how many of the entries were not kept: of the first answer, when it is given again. */
-export type Kept = Appended & { dropped: number };
+/** What was answered to a request, now or the first time that it came. */
+export type Answer = { firstId: bigint; lastId: bigint; dropped: number };
+
+/** What is kept after an append. `appended` is missing when that was an earlier one with the same request id. */
+export type Kept = { answer: Answer; appended?: Appended };
+
+/** Tells whoever waits for it of entries that were appended. */
+export type Tell = (backupId: string, entries: readonly NewEntry[], appended: Appended) => void;
 
 /** Entries for one backup, all or none. */
 export type Append = {
@@ -36,7 +52,7 @@ export async function append(
   entries: NewEntry[],
   leaseToken = '',
 ): Promise<Appended | undefined> {
-  const [row] = await sql<HeadRow>({
+  const [row] = await sql<AppendRow>({
     ...(leaseToken ? { name: 'append-held', text: HELD_APPEND } : { name: 'append', text: FREE_APPEND }),
     values: columns(backupId, entries, leaseToken),
   });
@@ -59,8 +75,8 @@ export async function appendOnce(
     values: [...columns(backupId, entries, leaseToken), id, digest, dropped],
   };
   try {
-    const [row] = await sql<HeadRow>(statement);
-    if (row) return { ...appended(row, entries.length), dropped };
+    const [row] = await sql<AppendRow>(statement);
+    if (row) return kept(appended(row, entries.length), dropped);
   } catch (error) {
     // The key of the kept answers has refused the whole statement, the ids that it took included.
     if ((error as { constraint?: string }).constraint !== 'backup_log_requests_pkey') throw error;
@@ -81,13 +97,13 @@ export async function isHeld(sql: Sql, backupId: string, leaseToken: string): Pr
 
 // $1 backup id, $2 number of entries, $3 to $6 their columns, $7 the lease token. `now()` and not the clock of the moment: some distributed
 // engines allow only that in an update, and `greatest` keeps times in order although transactions wait for each other.
-export const appendSql = ({ before = '', attempt, after = '', answer = 'select lastid from head' }: AppendSql) => `
+export const appendSql = ({ before = '', attempt, after = '', answer }: AppendSql) => `
   with ${before}head as (
     insert into backup_log_heads as h (backupid, lastid, lastmicros)
     select $1::varchar, $2::bigint, ${epochMicros} from ${attempt}
     on conflict (backupid) do update
       set lastid = h.lastid + excluded.lastid, lastmicros = greatest(h.lastmicros, excluded.lastmicros)
-    returning lastid, lastmicros
+    returning lastid, lastmicros, sealedid
   ), entries as (
     insert into backup_logs (backupid, id, loglevel, message, created_at, created_nanos, attempt)
     select $1::varchar, head.lastid - $2::bigint + e.n, e.level, e.message,
@@ -96,7 +112,7 @@ export const appendSql = ({ before = '', attempt, after = '', answer = 'select l
     from head, ${attempt}, unnest($3::smallint[], $4::text[], $5::bigint[], $6::int[])
       with ordinality as e (level, message, seconds, nanos, n)
   )${after}
-  ${answer}`;
+  ${answer ?? `select lastid, lastmicros, sealedid, attempt from head, ${attempt}`}`;
 
 /** Parts of the statement: what comes before and after what it does, the table of one row that has the attempt, or none, and what is answered. */
 type AppendSql = { before?: string; attempt: string; after?: string; answer?: string };
@@ -137,11 +153,32 @@ export function entryColumns(entries: readonly NewEntry[]): unknown[] {
   ];
 }
 
-type HeadRow = { lastid: string };
+export type AppendRow = { lastid: string; lastmicros: string; sealedid: string | null; attempt: number };
 
-function appended(row: HeadRow, count: number): Appended {
-  const lastId = BigInt(row.lastid);
-  return { firstId: lastId - BigInt(count) + 1n, lastId };
+/** What an append of so many entries has answered. */
+export function appended({ lastid, lastmicros, sealedid, attempt }: AppendRow, count: number): Appended {
+  const lastId = BigInt(lastid);
+  return {
+    firstId: lastId - BigInt(count) + 1n,
+    lastId,
+    lastMicros: BigInt(lastmicros),
+    sealedId: sealedid === null ? undefined : BigInt(sealedid),
+    attempt,
+  };
+}
+
+/** What is answered to an append. */
+export function kept(appended: Appended, dropped: number): Kept {
+  return { answer: { firstId: appended.firstId, lastId: appended.lastId, dropped }, appended };
+}
+
+/** Entries as they are in the table now. */
+export function entriesOf({ firstId, lastMicros, attempt }: Appended, entries: readonly NewEntry[]): Entry[] {
+  const now = { seconds: lastMicros / 1_000_000n, nanos: Number(lastMicros % 1_000_000n) * 1000 };
+  return entries.map(({ level, message, at }, i) => {
+    const { seconds, nanos } = at ?? now;
+    return { id: firstId + BigInt(i), level, message, seconds, nanos, attempt };
+  });
 }
 
 async function firstAnswer(sql: Sql, backupId: string, requestId: string, digest: Buffer): Promise<Kept | undefined> {
@@ -152,5 +189,5 @@ async function firstAnswer(sql: Sql, backupId: string, requestId: string, digest
   if (row && !row.digest.equals(digest)) {
     throw new StatusError(ErrorReason.REQUEST_ID_REUSED, 'request_id: used before for an append with other content');
   }
-  return row && { firstId: BigInt(row.firstid), lastId: BigInt(row.lastid), dropped: row.dropped };
+  return row && { answer: { firstId: BigInt(row.firstid), lastId: BigInt(row.lastid), dropped: row.dropped } };
 }

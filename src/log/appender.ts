@@ -1,7 +1,7 @@
 import { Batcher } from '../batch.ts';
 import type { Sql } from '../db/sql.ts';
 import { ErrorReason, retryAfter, StatusError } from '../errors.ts';
-import { type Append, append, appendOnce, type Kept } from './append.ts';
+import { type Append, append, appendOnce, type Kept, kept } from './append.ts';
 import { ENTRY_OVERHEAD } from './page.ts';
 import { appendTogether } from './together.ts';
 
@@ -44,8 +44,8 @@ async function run(sql: Sql, appends: Append[]): Promise<(Kept | undefined)[]> {
   if (others.length > 0) return appendTogether(sql, appends);
   const { backupId, entries, leaseToken, request } = one!;
   if (request) return [await appendOnce(sql, one!, request)];
-  const answer = await append(sql, backupId, entries, leaseToken);
-  return [answer && { ...answer, dropped: 0 }];
+  const appended = await append(sql, backupId, entries, leaseToken);
+  return [appended && kept(appended, 0)];
 }
 
 function laneOf(backupId: string): number {

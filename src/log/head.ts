@@ -10,35 +10,69 @@ export type Head = {
   lastId: bigint;
   /** `lastId` when the run finished. */
   sealedId: bigint | undefined;
+  /** When it grew last, in epoch microseconds; 0 when nothing was appended yet. */
+  lastMicros: bigint;
   /** Whether there is a log or a controller at all. */
   exists: boolean;
-  /** Status and progress of the controller, when there is one. */
-  run: { status: number; progress: string } | undefined;
+  run: Run | undefined;
 };
+
+/** What a log shows of its controller. */
+export type Run = {
+  status: number;
+  /** 0 to 1, as the column has it. */
+  progress: string;
+  operation: string;
+  type: string;
+  itemId: bigint;
+  userId: bigint;
+  purpose: number;
+  /** Epoch seconds. */
+  createdAt: bigint;
+};
+
+/** Of the head `h` and the controller `c` of a log, either of which may be missing. */
+export const headColumns = `h.firstid, h.lastid, h.sealedid, h.lastmicros,
+  c.status, c.progress, c.operation, c.type, c.itemid, c.userid, c.purpose, c.created_at as begun`;
+
+/** A row of `headColumns`. */
+export function toHead(row: Record<string, unknown>): Head {
+  const integer = (column: string, absent: bigint) => (row[column] === null ? absent : BigInt(row[column] as string));
+  return {
+    firstId: integer('firstid', 1n),
+    lastId: integer('lastid', 0n),
+    sealedId: row['sealedid'] === null ? undefined : BigInt(row['sealedid'] as string),
+    lastMicros: integer('lastmicros', 0n),
+    exists: row['lastid'] !== null || row['status'] !== null,
+    run: row['status'] === null ? undefined : toRun(row),
+  };
+}
+
+function toRun(row: Record<string, unknown>): Run {
+  return {
+    status: row['status'] as number,
+    progress: row['progress'] as string,
+    operation: row['operation'] as string,
+    type: row['type'] as string,
+    itemId: BigInt(row['itemid'] as string),
+    userId: BigInt(row['userid'] as string),
+    purpose: row['purpose'] as number,
+    createdAt: BigInt(row['begun'] as string),
+  };
+}
 
 /** The heads of these logs by backup id, all from one snapshot: every entry up to `lastId` is visible to whoever reads after this. */
 export async function readHeads(pool: Pool, backupIds: readonly string[]): Promise<Map<string, Head>> {
   const { rows } = await pool.query({
     name: 'heads',
     text: `
-      select wanted.backupid, h.firstid, h.lastid, h.sealedid, c.status, c.progress
+      select wanted.backupid, ${headColumns}
       from unnest($1::varchar[]) as wanted (backupid)
       left join backup_log_heads h on h.backupid = wanted.backupid
       left join backup_controllers c on c.backupid = wanted.backupid`,
     values: [backupIds],
   });
-  return new Map(
-    rows.map(row => [
-      row.backupid,
-      {
-        firstId: BigInt(row.firstid ?? 1),
-        lastId: BigInt(row.lastid ?? 0),
-        sealedId: row.sealedid === null ? undefined : BigInt(row.sealedid),
-        exists: row.lastid !== null || row.status !== null,
-        run: row.status === null ? undefined : { status: row.status, progress: row.progress },
-      },
-    ]),
-  );
+  return new Map(rows.map(row => [row.backupid, toHead(row)]));
 }
 
 /** Seals a log: writes down which entry was the last one when its run finished. Part of the transaction that finishes the run. */

@@ -1,6 +1,5 @@
 import { toBinary } from '@bufbuild/protobuf';
 import type { Pool } from 'pg';
-import type { Doorbell } from '../db/doorbell.ts';
 import { sqlOn } from '../db/sql.ts';
 import { leaseLost } from '../errors.ts';
 import type { ControllerFilter } from '../gen/backup/v1/controller_pb.ts';
@@ -10,7 +9,7 @@ import type { Handlers } from '../grpc/bind.ts';
 import { paging } from '../paging.ts';
 import { ascending, fromNanos } from '../timestamps.ts';
 import type { Tokens } from '../tokens.ts';
-import { digestOf, isHeld } from './append.ts';
+import { digestOf, isHeld, type Tell } from './append.ts';
 import type { Appender } from './appender.ts';
 import { type ListedRun, type ListPlace, listRuns } from './list.ts';
 import { type Keeping, keptEntries, toMessage } from './message.ts';
@@ -20,7 +19,7 @@ import { countLevels } from './summary.ts';
 type Needs = {
   pool: Pool;
   appender: Appender;
-  doorbell: Doorbell;
+  tell: Tell;
   tokens: Tokens;
   defaultPageSize: number;
   keeping: Keeping;
@@ -34,7 +33,7 @@ type Needs = {
 type Served = Pick<Handlers<typeof LogService>, 'appendLogs' | 'listLogs' | 'summarizeLogs'>;
 
 export function logService(needs: Needs): Served {
-  const { pool, doorbell, tokens, appender } = needs;
+  const { pool, tokens, appender } = needs;
   return {
     async appendLogs(request, { signal }) {
       const { backupId, requestId, leaseToken } = request;
@@ -44,7 +43,7 @@ export function logService(needs: Needs): Served {
         if (leaseToken && !(await isHeld(sqlOn(pool), backupId, leaseToken))) throw leaseLost(backupId);
         return { dropped };
       }
-      const answer = await appender.append(
+      const kept = await appender.append(
         {
           backupId,
           entries,
@@ -55,9 +54,9 @@ export function logService(needs: Needs): Served {
         },
         signal,
       );
-      if (!answer) throw leaseLost(backupId);
-      doorbell.ring(backupId);
-      return requestId ? answer : { ...answer, dropped };
+      if (!kept) throw leaseLost(backupId);
+      if (kept.appended) needs.tell(backupId, entries, kept.appended);
+      return requestId ? kept.answer : { ...kept.answer, dropped };
     },
 
     async listLogs(request) {

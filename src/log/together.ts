@@ -1,6 +1,6 @@
 import { epochMicros } from '../db/clock.ts';
 import type { Sql } from '../db/sql.ts';
-import { type Append, entryColumns, type Kept } from './append.ts';
+import { type Append, type AppendRow, appended, entryColumns, type Kept, kept } from './append.ts';
 
 /**
  * Appends to the logs of many backups in one statement: each append all or none, durable when this resolves, and in its order among those
@@ -16,7 +16,7 @@ export async function appendTogether(sql: Sql, appends: Append[]): Promise<(Kept
     entries.map((entry, k) => ({ ...entry, one: i + 1, place: k + 1 })),
   );
   const requests = appends.flatMap(({ request }, i) => (request ? [{ ...request, one: i + 1 }] : []));
-  const rows = await sql<{ n: string; after: string }>({
+  const rows = await sql<AppendRow & { n: string }>({
     name: 'append-together',
     text: APPEND,
     values: [
@@ -32,11 +32,10 @@ export async function appendTogether(sql: Sql, appends: Append[]): Promise<(Kept
       requests.map(({ dropped }) => dropped),
     ],
   });
-  const places = new Map(rows.map(({ n, after }) => [Number(n), BigInt(after)]));
+  const places = new Map(rows.map(row => [Number(row.n), row]));
   return appends.map(({ entries, request }, i) => {
-    const after = places.get(i + 1);
-    if (after === undefined) return undefined;
-    return { firstId: after + 1n, lastId: after + BigInt(entries.length), dropped: request?.dropped ?? 0 };
+    const place = places.get(i + 1);
+    return place && kept(appended(place, entries.length), request?.dropped ?? 0);
   });
 }
 
@@ -59,9 +58,9 @@ const APPEND = `
     select distinct backupid, total, ${epochMicros} from taken order by backupid
     on conflict (backupid) do update
       set lastid = h.lastid + excluded.lastid, lastmicros = greatest(h.lastmicros, excluded.lastmicros)
-    returning backupid, lastid, lastmicros
+    returning backupid, lastid, lastmicros, sealedid
   ), placed as materialized (
-    select n, taken.backupid, lastid - total + upto - count as after, count, lastmicros, attempt from taken join head using (backupid)
+    select n, taken.backupid, lastid - total + upto - count as after, count, lastmicros, sealedid, attempt from taken join head using (backupid)
   ), place as materialized (
     select array_agg(after order by n) as after, array_agg(lastmicros order by n) as micros, array_agg(attempt order by n) as attempt
     from asked left join placed using (n)
@@ -76,4 +75,4 @@ const APPEND = `
     select backupid, r.id, r.digest, after + 1, after + count, r.dropped, lastmicros / 1000000
     from unnest($10::int[], $11::uuid[], $12::bytea[], $13::int[]) as r (one, id, digest, dropped) join placed on placed.n = r.one
   )
-  select n, after from placed`;
+  select n, after + count as lastid, lastmicros, sealedid, attempt from placed`;

@@ -4,16 +4,18 @@ import type { Status } from '../gen/backup/v1/controller_pb.ts';
 import {
   type LogHeadSchema,
   TailEnd_Reason,
+  TailEntriesSchema,
   type TailLogsRequest,
-  type TailLogsResponseSchema,
+  TailLogsResponseSchema,
 } from '../gen/backup/v1/log_pb.ts';
+import { lengthDelimited } from '../log/encode.ts';
 import type { Head } from '../log/head.ts';
-import { toMessage } from '../log/message.ts';
-import type { Position } from '../log/page.ts';
 import type { Tokens } from '../tokens.ts';
+import type { FollowedLog } from './followed.ts';
 import { openToken, sealToken } from './resume.ts';
 import type { Start } from './start.ts';
 import type { TailEvent } from './tail.ts';
+import type { Page } from './watched.ts';
 
 /** Where a tail is to start. */
 export function startOf({ start, backupIds }: TailLogsRequest, tokens: Tokens): Start {
@@ -31,31 +33,51 @@ export function startOf({ start, backupIds }: TailLogsRequest, tokens: Tokens): 
   }
 }
 
-export function toEvent(event: TailEvent, tokens: Tokens, limits: TailLimits): EventInit {
-  const resumeToken = sealToken(tokens, event.positions);
+/** An event on the wire. */
+export function toResponse(event: TailEvent, tokens: Tokens, limits: TailLimits): { event: EventInit } | Buffer {
+  if (event.kind === 'entries') return toEntries(event, tokens);
+  return { event: toEvent(event, tokens, limits) };
+}
+
+/** Who follows the log alone gets the very bytes that all others get who are at the same place. */
+function toEntries({ backupId, page, logs }: TailEvent & { kind: 'entries' }, tokens: Tokens): Buffer {
+  if (logs.length > 1) return encodePage(backupId, page, sealToken(tokens, logs));
+  page.message ??= encodePage(backupId, page, sealToken(tokens, logs));
+  return page.message;
+}
+
+function encodePage(backupId: string, { bytes }: Page, resumeToken: string): Buffer {
+  const { number } = TailLogsResponseSchema.field.entries;
+  const fields = TailEntriesSchema.field;
+  return lengthDelimited(
+    number,
+    lengthDelimited(fields.backupId.number, Buffer.from(backupId)),
+    bytes,
+    lengthDelimited(fields.resumeToken.number, Buffer.from(resumeToken)),
+  );
+}
+
+function toEvent(event: Exclude<TailEvent, { kind: 'entries' }>, tokens: Tokens, limits: TailLimits): EventInit {
+  const { logs } = event;
+  const resumeToken = sealToken(tokens, logs);
   switch (event.kind) {
     case 'started':
       return {
         case: 'started',
         value: {
-          heads: [...event.heads].map(([backupId, head]) => toHead(backupId, head)),
+          heads: logs.map(({ backupId, head }) => toHead(backupId, head)),
           resumeToken,
           heartbeat: durationFromMs(limits.heartbeatMs),
           maxAge: durationFromMs(limits.maxAgeMs),
           writeTimeout: durationFromMs(limits.writeTimeoutMs),
         },
       };
-    case 'entries':
-      return {
-        case: 'entries',
-        value: { backupId: event.backupId, entries: event.entries.map(entry => toMessage(entry)), resumeToken },
-      };
     case 'caught_up':
-      return { case: 'caughtUp', value: { resumeToken, positions: toPositions(event.positions) } };
+      return { case: 'caughtUp', value: { resumeToken, positions: toPositions(logs) } };
     case 'fell_behind':
       return { case: 'fellBehind', value: { resumeToken, lag: event.lag } };
     case 'checkpoint':
-      return { case: 'checkpoint', value: { resumeToken, positions: toPositions(event.positions) } };
+      return { case: 'checkpoint', value: { resumeToken, positions: toPositions(logs) } };
     case 'truncated':
       return {
         case: 'truncated',
@@ -79,8 +101,8 @@ export type TailLimits = { heartbeatMs: number; maxAgeMs: number; writeTimeoutMs
 
 type EventInit = NonNullable<MessageInitShape<typeof TailLogsResponseSchema>['event']>;
 
-function toPositions(positions: ReadonlyMap<string, Position>): { backupId: string; lastId: bigint }[] {
-  return [...positions].map(([backupId, { id }]) => ({ backupId, lastId: id }));
+function toPositions(logs: readonly FollowedLog[]): { backupId: string; lastId: bigint }[] {
+  return logs.map(({ backupId, position }) => ({ backupId, lastId: position.id }));
 }
 
 function toHead(backupId: string, { firstId, lastId, sealedId }: Head): MessageInitShape<typeof LogHeadSchema> {

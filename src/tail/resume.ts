@@ -7,11 +7,11 @@ type TokenContent = [backupId: string, id: string, fingerprint: string][];
 const TOKEN_PURPOSE = 'tail';
 
 /** A token that continues after these positions. */
-export function sealToken(tokens: Tokens, positions: ReadonlyMap<string, Position>): string {
-  const content: TokenContent = [...positions].map(([backupId, { id, fingerprint }]) => [
+export function sealToken(tokens: Tokens, logs: readonly { backupId: string; position: Position }[]): string {
+  const content: TokenContent = logs.map(({ backupId, position }) => [
     backupId,
-    String(id),
-    fingerprint,
+    String(position.id),
+    position.fingerprint,
   ]);
   return tokens.seal(TOKEN_PURPOSE, content);
 }

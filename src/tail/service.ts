@@ -2,7 +2,7 @@ import type { LogService } from '../gen/backup/v1/log_pb.ts';
 import type { Handlers } from '../grpc/bind.ts';
 import { ALL_LEVELS } from '../log/page.ts';
 import type { Tokens } from '../tokens.ts';
-import { startOf, toEvent } from './message.ts';
+import { startOf, toResponse } from './message.ts';
 import { type TailSource, tail } from './tail.ts';
 
 type Needs = { source: TailSource; tokens: Tokens; writeTimeoutMs: number };
@@ -18,7 +18,7 @@ export function tailService({ source, tokens, writeTimeoutMs }: Needs): Pick<Han
         follow: request.follow || request.untilFinished,
         untilFinished: request.untilFinished,
       };
-      for await (const event of tail(source, wanted, context)) yield { event: toEvent(event, tokens, limits) };
+      for await (const event of tail(source, wanted, context)) yield toResponse(event, tokens, limits);
     },
   };
 }

@@ -1,11 +1,11 @@
 import type { Pool } from 'pg';
-import type { Doorbell } from '../db/doorbell.ts';
 import { type Farewell, lifespan } from '../lifespan.ts';
-import { type Head, readHeads } from '../log/head.ts';
-import { type Entry, type PageLimits, type Position, readAfter } from '../log/page.ts';
+import type { PageLimits } from '../log/page.ts';
 import { rideOut } from '../outage.ts';
 import { diverged, FollowedLog } from './followed.ts';
+import type { Hub } from './hub.ts';
 import { type Start, startPositions } from './start.ts';
+import type { Page } from './watched.ts';
 
 export type TailRequest = {
   backupIds: readonly string[];
@@ -18,8 +18,6 @@ export type TailRequest = {
 
 export type TailOptions = {
   page: PageLimits;
-  /** How often to look without having been woken: the most by which a lost ring delays an entry. */
-  pollMs: number;
   /** How often a silent tail tells where it is. */
   heartbeatMs: number;
   /** How old a tail may become; each one gets 80 to 120 % of it, so that those that began together do not end together. */
@@ -30,10 +28,10 @@ export type TailOptions = {
 
 export type EndReason = 'SEALED' | 'DELETED' | 'NOT_FOLLOWING' | Farewell;
 
-/** What a tail tells. `positions` are where it continues after this event. */
-export type TailEvent = { positions: ReadonlyMap<string, Position> } & (
-  | { kind: 'started'; heads: ReadonlyMap<string, Head> }
-  | { kind: 'entries'; backupId: string; entries: Entry[] }
+/** What a tail tells. `logs` are those that it follows, and where it continues after this event: until the next one. */
+export type TailEvent = { logs: readonly FollowedLog[] } & (
+  | { kind: 'started' }
+  | { kind: 'entries'; backupId: string; page: Page }
   | { kind: 'caught_up' }
   | { kind: 'fell_behind'; lag: bigint }
   | { kind: 'checkpoint' }
@@ -42,12 +40,12 @@ export type TailEvent = { positions: ReadonlyMap<string, Position> } & (
   | { kind: 'end'; reason: EndReason; backupId?: string }
 );
 
-export type TailSource = { pool: Pool; doorbell: Doorbell; options: TailOptions };
+export type TailSource = { hub: Hub; pool: Pool; options: TailOptions };
 
 /**
- * Every entry of some logs from a start on, in the order of ids within each: one loop over pages for history and live alike. It subscribes,
- * reads what is there, and when there is no more waits to be woken. Nothing is kept for a subscriber but its positions: the reader's speed
- * sets the pace, and a slow one reads later. `signal` stops it without a word; `wrapUp` lets it say where it was.
+ * Every entry of some logs from a start on, in the order of ids within each: one loop over pages for history and live alike. It delivers what
+ * is there, and when there is no more waits to be woken. Nothing is kept for a subscriber but its positions: the reader's speed sets
+ * the pace, and a slow one reads later. `signal` stops it without a word; `wrapUp` lets it say where it was.
  */
 export async function* tail(
   source: TailSource,
@@ -56,77 +54,81 @@ export async function* tail(
 ): AsyncGenerator<TailEvent> {
   yield* lifespan(source.options.maxAgeMs, context, stop => follow(source, request, stop), {
     isLast: event => event.kind === 'end',
-    farewell: (reason, last) => ({ kind: 'end', reason, positions: last?.positions ?? new Map() }),
+    farewell: (reason, last) => ({ kind: 'end', reason, logs: last?.logs ?? [] }),
   });
 }
 
-async function* follow(source: TailSource, request: TailRequest, stop: AbortSignal): AsyncGenerator<TailEvent> {
-  const { pool, options } = source;
+async function* follow(
+  { hub, pool, options }: TailSource,
+  request: TailRequest,
+  stop: AbortSignal,
+): AsyncGenerator<TailEvent> {
   const { backupIds, maxLevel } = request;
-  // Before the first look, so that nothing can be written unnoticed between a look and a wait.
-  using latch = source.doorbell.subscribe(backupIds);
   const riding = <T>(read: () => Promise<T>) => rideOut(read, options.outageMs, stop);
 
   const starts = await riding(() => startPositions(pool, backupIds, request.start, maxLevel));
-  const logs = backupIds.map(id => new FollowedLog(id, starts.get(id)!));
-  const positions = () => new Map(logs.map(log => [log.backupId, log.position]));
+  using reader = hub.join(backupIds);
+  await reader.looked(performance.now(), stop);
+  const logs = reader.logs.map(log => new FollowedLog(log, starts.get(log.backupId)!));
 
   let started = false;
   let live = false;
-  let told = Date.now();
+  let told = performance.now();
+  const untilDue = () => told + options.heartbeatMs - performance.now();
   while (!stop.aborted) {
-    latch.clear();
-    const heads = await riding(() => readHeads(pool, backupIds));
-    if (!started) yield { kind: 'started', heads, positions: positions() };
-    for (const log of logs) {
-      const head = heads.get(log.backupId)!;
-      if (log.isGone(head))
-        return yield { kind: 'end', reason: 'DELETED', backupId: log.backupId, positions: positions() };
-      const missing = log.look(head, request, started);
-      if (missing) yield { kind: 'truncated', backupId: log.backupId, ...missing, positions: positions() };
-    }
+    reader.latch.clear();
+    const silent = untilDue() <= 0 && reader.hasLooked(told);
+    if (!started) yield { kind: 'started', logs };
     // A claim about a position is proved first: after a failover the log may have been written anew exactly up to it.
-    const silent = () => Date.now() - told >= options.heartbeatMs;
-    const proving = !started || silent();
+    let proving = !started || silent;
+    for (const log of logs) {
+      proving = log.hasTurned() || proving;
+      if (log.isGone()) return yield { kind: 'end', reason: 'DELETED', backupId: log.backupId, logs };
+      const missing = log.look(request, started);
+      if (missing) yield { kind: 'truncated', backupId: log.backupId, ...missing, logs };
+    }
     started = true;
 
     const lag = logs.reduce((sum, log) => sum + log.lag, 0n);
     if (live && lag > options.page.entries) {
       live = false;
-      yield { kind: 'fell_behind', lag, positions: positions() };
+      yield { kind: 'fell_behind', lag, logs };
     }
     for (const log of logs) {
-      if (log.lag === 0n && !(proving && log.position.fingerprint)) continue;
-      const page = await riding(() =>
-        readAfter(pool, log.backupId, log.position, { upTo: log.target, maxLevel, limits: options.page }),
-      );
+      if (log.lag === 0n && !(proving && !log.proved)) continue;
+      const asked = { upTo: log.target, maxLevel };
+      const page = await riding(async () => log.log.page(pool, log.position, asked, options.page));
       if (page === 'diverged') throw diverged(log.backupId);
-      if (page === 'cut') continue; // the next look says what has happened
+      if (page === 'cut') {
+        await reader.looked(performance.now(), stop); // which says what has happened
+        continue;
+      }
       log.position = page.end;
-      if (page.entries.length > 0) {
-        told = Date.now();
-        yield { kind: 'entries', backupId: log.backupId, entries: page.entries, positions: positions() };
+      if (page.entries > 0) {
+        told = performance.now();
+        yield { kind: 'entries', backupId: log.backupId, page, logs };
       }
     }
     for (const log of logs) {
       const run = log.newState();
-      if (run) yield { kind: 'state', backupId: log.backupId, ...run, positions: positions() };
+      if (run) yield { kind: 'state', backupId: log.backupId, status: run.status, progress: run.progress, logs };
     }
 
     const delivered = logs.every(log => log.lag === 0n);
     if (delivered && request.untilFinished && logs.every(log => log.sealed)) {
-      return yield { kind: 'end', reason: 'SEALED', positions: positions() };
+      return yield { kind: 'end', reason: 'SEALED', logs };
     }
     if (delivered && !live) {
       live = true;
-      told = Date.now();
-      yield { kind: 'caught_up', positions: positions() };
-      if (!request.follow) return yield { kind: 'end', reason: 'NOT_FOLLOWING', positions: positions() };
+      told = performance.now();
+      yield { kind: 'caught_up', logs };
+      if (!request.follow) return yield { kind: 'end', reason: 'NOT_FOLLOWING', logs };
     }
-    if (proving && silent()) {
-      told = Date.now();
-      yield { kind: 'checkpoint', positions: positions() };
+    if (silent) {
+      told = performance.now();
+      yield { kind: 'checkpoint', logs };
     }
-    if (delivered) await latch.wait(Math.min(options.pollMs, told + options.heartbeatMs - Date.now()), stop);
+    // A look that is due, because nothing may be claimed without one, wakes.
+    if (delivered) await reader.latch.wait(untilDue() > 0 ? untilDue() : options.heartbeatMs, stop);
   }
 }

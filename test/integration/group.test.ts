@@ -195,7 +195,7 @@ describe('Appends that come at the same time', () => {
       const [row] = await database.query(
         "select count(*)::int as n from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'",
       );
-      assert.equal(row!['n'], 1);
+      assert.ok((row!['n'] as number) > 0);
     });
   }
 

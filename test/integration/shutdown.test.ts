@@ -30,7 +30,7 @@ describe('a shutdown', () => {
       await resumed.received(200);
       await resumed.cancel();
     }
-    assert.deepEqual([leaving!.app.admission.streams, leaving!.app.doorbell.subscribers], [0, 0]);
+    assert.deepEqual([leaving!.app.admission.streams, leaving!.app.tails.size.readers], [0, 0]);
     for (const session of stalled) session.destroy();
   });
 });

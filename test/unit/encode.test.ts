@@ -1,6 +1,7 @@
 import { strict as assert } from 'node:assert';
 import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
 import fc from 'fast-check';
+import type { LogLevel } from '../../src/gen/backup/v1/entry_pb.ts';
 import {
   type LogEntry,
   LogEntrySchema,
@@ -36,8 +37,15 @@ describe('Entries encoded by hand', () => {
         }
 
         function messages(): LogEntry[] {
-          return entries.map(({ seconds, nanos, ...rest }) =>
-            create(LogEntrySchema, { ...rest, backupId, createTime: { seconds, nanos } }),
+          return entries.map(({ id, level, message, attempt, seconds, nanos }) =>
+            create(LogEntrySchema, {
+              backupId,
+              id,
+              level: level as LogLevel,
+              message,
+              attempt,
+              createTime: { seconds, nanos },
+            }),
           );
         }
       }),

@@ -158,13 +158,13 @@ describe('TailLogs, how it ends', () => {
     );
     for (const subscriber of [...patient, ...hasty]) await subscriber.told('caughtUp');
     assert.equal(backend.app.admission.streams, 40);
-    assert.equal(backend.app.doorbell.subscribers, 40);
+    assert.equal(backend.app.tails.size.readers, 40);
     for (const subscriber of hasty) assert.equal((await subscriber.done)?.code, status.DEADLINE_EXCEEDED);
     for (const subscriber of patient) await subscriber.cancel();
     await eventually(() => {
       assert.equal(backend.app.admission.streams, 0);
       assert.equal(backend.app.admission.calls, 0);
-      assert.equal(backend.app.doorbell.subscribers, 0);
+      assert.equal(backend.app.tails.size.readers, 0);
     });
   });
 

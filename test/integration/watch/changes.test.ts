@@ -225,9 +225,9 @@ describe('WatchControllers', () => {
     await using quiet = await startReplica(backend.database.url, { TAIL_POLL: '10m' });
     const ids = await Promise.all(Array.from({ length: 20 }, () => newBackup(far())));
     const change = async (from: Status, to: Status) => {
-      const before = quiet.app.hub.reads;
+      const before = quiet.app.watches.reads;
       for (const backupId of ids) await far().controllers.transitionController({ backupId, from, to });
-      return () => quiet.app.hub.reads - before;
+      return () => quiet.app.watches.reads - before;
     };
     const pictures = Array.from({ length: 50 }, () => new Picture(quiet, { backupIds: ids }));
     for (const picture of pictures) await picture.until(({ controllers }) => controllers.size === 20);
@@ -236,14 +236,14 @@ describe('WatchControllers', () => {
       await picture.until(({ controllers }) => [...controllers.values()].every(c => c.status === 300));
     }
     assert.ok(reads() <= 20, `${reads()} reads for 20 changes and 50 watchers`);
-    assert.deepEqual(quiet.app.hub.size, { views: 1, watchers: 50 });
+    assert.deepEqual(quiet.app.watches.size, { views: 1, watchers: 50 });
     for (const picture of pictures) await picture.cancel();
   });
 
   it('leaves nothing behind of watchers that are gone', async () => {
     const replica = near();
     const subscribers = replica.app.doorbell.subscribers;
-    await eventually(() => assert.deepEqual(replica.app.hub.size, { views: 0, watchers: 0 }));
+    await eventually(() => assert.deepEqual(replica.app.watches.size, { views: 0, watchers: 0 }));
     const pictures = [
       ...Array.from({ length: 10 }, () => new Picture(replica, { backupIds: [newBackupId()] })),
       ...Array.from({ length: 10 }, (_, i) => new Picture(replica, { filter: { userId: BigInt(i) } })),
@@ -252,10 +252,10 @@ describe('WatchControllers', () => {
       new Picture(replica, { filter: { purposes: [70, 50] } }),
     ];
     for (const picture of pictures) await picture.complete();
-    assert.deepEqual(replica.app.hub.size, { views: 21, watchers: 22 });
+    assert.deepEqual(replica.app.watches.size, { views: 21, watchers: 22 });
     for (const picture of pictures) await picture.cancel();
     await eventually(() => {
-      assert.deepEqual(replica.app.hub.size, { views: 0, watchers: 0 });
+      assert.deepEqual(replica.app.watches.size, { views: 0, watchers: 0 });
       assert.equal(replica.app.admission.streams, 0);
       assert.equal(replica.app.doorbell.subscribers, subscribers);
     });

@@ -94,7 +94,7 @@ describe('WatchControllers when something breaks or ends', () => {
       await refused(watcher.over(), { code: 'UNAVAILABLE', reason: 'DATABASE_UNAVAILABLE' });
     }
     await back();
-    assert.deepEqual(backend.app.hub.size, { views: 0, watchers: 0 });
+    assert.deepEqual(backend.app.watches.size, { views: 0, watchers: 0 });
     picture.resume(backend);
     await backend.controllers.transitionController({ backupId, from: 300, to: 400 });
     await picture.until(({ controllers }) => controllers.get(backupId)?.status === Status.CONFIGURED);

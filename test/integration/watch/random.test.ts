@@ -51,7 +51,7 @@ describe('WatchControllers while writers change, create and delete on two replic
       await picture.cancel();
     }
     await eventually(() => {
-      for (const { app } of backend.replicas) assert.deepEqual(app.hub.size, { views: 0, watchers: 0 });
+      for (const { app } of backend.replicas) assert.deepEqual(app.watches.size, { views: 0, watchers: 0 });
     });
   });
 });

@@ -216,7 +216,7 @@ describe('WatchControllers with a resume token', () => {
       await refused(picture.over(), { code: 'INVALID_ARGUMENT', reason: 'RESUME_TOKEN_INVALID' });
       assert.equal(picture.messages.length, 0);
     }
-    await eventually(() => assert.equal(near().app.hub.size.watchers, 0));
+    await eventually(() => assert.equal(near().app.watches.size.watchers, 0));
   });
 
   /** As if nothing had changed them for an hour. */

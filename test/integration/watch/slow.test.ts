@@ -51,7 +51,7 @@ describe('WatchControllers with readers that do not read', () => {
     await eventually(async () => {
       await change(backend, 1 + Math.floor(Math.random() * 1000));
       assert.equal(backend.app.admission.streams, 0);
-      assert.deepEqual(backend.app.hub.size, { views: 0, watchers: 0 });
+      assert.deepEqual(backend.app.watches.size, { views: 0, watchers: 0 });
     });
     slow.stream.resume();
     await eventually(() => assert.equal(slow.last?.end?.reason, WatchEnd_Reason.SLOW_CONSUMER));
@@ -64,7 +64,7 @@ describe('WatchControllers with readers that do not read', () => {
     await quick.complete();
     const before = memory();
     const stalled = await Promise.all(Array.from({ length: 100 }, () => stall(backend.address)));
-    await eventually(() => assert.equal(backend.app.hub.size.watchers, 101));
+    await eventually(() => assert.equal(backend.app.watches.size.watchers, 101));
     for (let round = 1; round <= ROUNDS; round++) {
       await change(backend, round);
       await quick.until(({ controllers }) => [...controllers.values()].every(c => c.itemId === BigInt(round)));

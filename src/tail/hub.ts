@@ -1,0 +1,207 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import type { Pool } from 'pg';
+import type { Doorbell } from '../db/doorbell.ts';
+import { isOutage } from '../errors.ts';
+import { Latch } from '../latch.ts';
+import { type Appended, entriesOf, type NewEntry } from '../log/append.ts';
+import { type News, readNews } from '../log/news.ts';
+import type { PageLimits, Position } from '../log/page.ts';
+import { Reader } from './reader.ts';
+import { type Chunk, WatchedLog } from './watched.ts';
+
+export type HubOptions = {
+  /** Appends have the same connections. */
+  hot: Pool;
+  doorbell: Doorbell;
+  page: PageLimits;
+  /** How often to look without having been woken: the most by which a lost ring delays an entry. */
+  pollMs: number;
+  /** How long the database may be away before readers are given up. */
+  outageMs: number;
+  /** Whether what is appended on this replica goes to its readers without being read again. */
+  direct: boolean;
+  /** How much of what came last is kept for readers, in bytes. */
+  recentBytes: number;
+};
+
+/**
+ * What is followed on this replica, read once for all who follow it: one loop looks at the logs that were rung for, and now and then at all
+ * of them, because rings may be lost. What comes is encoded once and kept for a while; who is slower reads for himself.
+ *
+ * Entries that are appended on this replica come here as soon as they are durable, without the way through the database. That holds as
+ * long as nothing can have come between: they follow what is known, and no connection was made since that was proved. A database that has
+ * failed over and lost entries breaks all connections, and then the next look proves what is known.
+ */
+export class Hub implements AsyncDisposable {
+  /** Looks at logs, for tests: they do not grow with the number of readers. */
+  looks = 0;
+  readonly #options: HubOptions;
+  readonly #logs = new Map<string, WatchedLog>();
+  readonly #rung = new Set<string>();
+  readonly #all = new Set<string>();
+  readonly #recent = new Set<Chunk>();
+  #recentBytes = 0;
+  readonly #latch = new Latch();
+  readonly #stop = new AbortController();
+  readonly #observing: Disposable;
+  readonly #running: Promise<void>;
+  #nextPoll = 0;
+  #failingSince: number | undefined;
+  /** Raised when a connection is made. */
+  #era = 0;
+  readonly #provedIn = new WeakMap<WatchedLog, number>();
+
+  constructor(options: HubOptions) {
+    this.#options = options;
+    this.#observing = options.doorbell.observe(key => this.#heard(key));
+    options.hot.on('connect', () => void this.#era++);
+    this.#running = this.#run();
+  }
+
+  /** How many logs are followed and how many follow them, for a count of what is left behind. */
+  get size(): { logs: number; readers: number; recentBytes: number } {
+    const readers = new Set([...this.#logs.values()].flatMap(log => [...log.readers]));
+    return { logs: this.#logs.size, readers: readers.size, recentBytes: this.#recentBytes };
+  }
+
+  /** Follows logs. They have been looked at when the reader's `looked` says so, not before. */
+  join(backupIds: readonly string[]): Reader {
+    const logs = backupIds.map(backupId => {
+      const log = this.#logs.get(backupId) ?? new WatchedLog(backupId);
+      this.#logs.set(backupId, log);
+      return log;
+    });
+    const reader = new Reader(logs, {
+      look: () => this.#look(backupIds),
+      leave: () => {
+        for (const log of logs) {
+          log.readers.delete(reader);
+          if (log.readers.size === 0) this.#logs.delete(log.backupId);
+        }
+      },
+    });
+    for (const log of logs) log.readers.add(reader);
+    return reader;
+  }
+
+  /** Told of what was appended on this replica, once it is durable. */
+  appended(backupId: string, entries: readonly NewEntry[], appended: Appended): void {
+    const log = this.#logs.get(backupId);
+    if (!log || !this.#options.direct) return;
+    const follows = log.known !== undefined && log.known.id + 1n === appended.firstId;
+    if (follows && this.#provedIn.get(log) === this.#era) {
+      this.#keep(log.add(entriesOf(appended, entries), this.#options.page));
+      const { lastId, lastMicros, sealedId } = appended;
+      log.head = { ...log.head!, exists: true, lastId, lastMicros, sealedId };
+      this.#wake(log);
+    } else {
+      this.#look([backupId]);
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#observing[Symbol.dispose]();
+    this.#stop.abort();
+    await this.#running;
+  }
+
+  #heard(key: string | undefined): void {
+    if (key !== undefined) {
+      this.#look([key]);
+    } else {
+      this.#nextPoll = 0;
+      this.#latch.set();
+    }
+  }
+
+  #look(backupIds: readonly string[]): void {
+    for (const backupId of backupIds) if (this.#logs.has(backupId)) this.#rung.add(backupId);
+    if (this.#rung.size > 0) this.#latch.set();
+  }
+
+  #wake(log: WatchedLog): void {
+    for (const reader of log.readers) reader.latch.set();
+  }
+
+  async #run(): Promise<void> {
+    const { signal } = this.#stop;
+    while (!signal.aborted) {
+      this.#latch.clear();
+      if (performance.now() >= this.#nextPoll) this.#poll();
+      try {
+        // What was rung for goes first: looking at all may take a while.
+        while (this.#rung.size + this.#all.size > 0 && !signal.aborted) {
+          await this.#round(this.#rung.size > 0 ? this.#rung : this.#all);
+        }
+      } catch (error) {
+        await this.#failed(error);
+      }
+      await this.#latch.wait(this.#nextPoll - performance.now(), signal);
+    }
+  }
+
+  #poll(): void {
+    this.#nextPoll = performance.now() + this.#options.pollMs;
+    for (const log of this.#logs.values()) {
+      log.forgetPages();
+      this.#all.add(log.backupId);
+    }
+  }
+
+  async #round(ids: Set<string>): Promise<void> {
+    const logs: { log: WatchedLog; known: Position | undefined }[] = [];
+    for (const backupId of ids) {
+      ids.delete(backupId);
+      const log = this.#logs.get(backupId);
+      if (log) logs.push({ log, known: log.known });
+      if (logs.length === LOGS) break;
+    }
+    if (logs.length === 0) return;
+    const { hot, page } = this.#options;
+    const began = performance.now();
+    const era = this.#era;
+    this.looks++;
+    const asked = logs.map(({ log, known }) => ({ backupId: log.backupId, lastId: known?.id }));
+    const news = await readNews(hot, asked, page.entries);
+    this.#failingSince = undefined;
+    for (const { log, known } of logs) this.#apply(log, known, news.get(log.backupId)!, { began, era });
+  }
+
+  #apply(log: WatchedLog, known: Position | undefined, news: News, { began, era }: { began: number; era: number }) {
+    this.#keep(log.look(known, news, this.#options.page));
+    log.lookedAt = began;
+    this.#provedIn.set(log, era);
+    // There is more than a look reads, or what is known is known no more.
+    if (log.known ? log.known.id < log.head!.lastId : log.head!.exists) this.#look([log.backupId]);
+    this.#wake(log);
+  }
+
+  #keep(chunks: Chunk[]): void {
+    for (const chunk of chunks) {
+      this.#recent.add(chunk);
+      this.#recentBytes += chunk.encoded.bytes.length;
+    }
+    for (const oldest of this.#recent) {
+      if (this.#recentBytes <= this.#options.recentBytes) break;
+      this.#recent.delete(oldest);
+      this.#recentBytes -= oldest.encoded.bytes.length;
+      oldest.log.drop(oldest);
+    }
+  }
+
+  /** Whatever was to be looked at is looked at with all others, once the database is back. */
+  async #failed(error: unknown): Promise<void> {
+    const now = performance.now();
+    this.#failingSince ??= now;
+    if (!isOutage(error) || now - this.#failingSince > this.#options.outageMs) {
+      for (const log of this.#logs.values()) for (const reader of log.readers) reader.fail(error);
+    }
+    this.#nextPoll = 0;
+    await delay(RETRY_MS, undefined, { signal: this.#stop.signal }).catch(() => {});
+  }
+}
+
+/** In one statement. */
+const LOGS = 200;
+
+const RETRY_MS = 100;

@@ -1,0 +1,187 @@
+import type { Pool } from 'pg';
+import { type Encoded, encodeEntries } from '../log/encode.ts';
+import type { Head } from '../log/head.ts';
+import type { News } from '../log/news.ts';
+import { ALL_LEVELS, type Entry, fingerprint, type PageLimits, type Position, readAfter } from '../log/page.ts';
+import type { Reader } from './reader.ts';
+
+/** Entries as they are delivered: elements of `TailEntries.entries` on the wire. */
+export type Page = {
+  /** May be none, when the filter leaves all of them out. */
+  entries: number;
+  bytes: Buffer;
+  /** What it leads to. */
+  end: Position;
+  /** The whole message for those who follow this log alone, once somebody has made it. */
+  message?: Buffer;
+};
+
+/** Entries that came together, encoded once for all who read them. */
+export type Chunk = { log: WatchedLog; before: Position; end: Position; levels: number[]; encoded: Encoded };
+
+/** What a page is asked for. */
+export type Asked = { upTo: bigint; maxLevel: number };
+
+/** Number of `TailEntries.entries`. */
+const ENTRIES = 2;
+
+/** A log that somebody follows on this replica: where it stands, and what came last. */
+export class WatchedLog {
+  readonly backupId: string;
+  readonly readers = new Set<Reader>();
+  head: Head | undefined;
+  /** When the last look at it began, by `performance.now()`. */
+  lookedAt = Number.NEGATIVE_INFINITY;
+  /** The last entry that is known, and proved to be what it was when it came; undefined when the next look is to say. */
+  known: Position | undefined;
+  /** How often it has turned out to be another log than before: whoever has a position in it proves that anew. */
+  turns = 0;
+  #chunks: Chunk[] = [];
+  readonly #pages = new Map<string, Page | ReturnType<typeof readPage>>();
+
+  constructor(backupId: string) {
+    this.backupId = backupId;
+  }
+
+  /** Takes over what a look has found that began when the log was `known`; returns what of it is new. */
+  look(known: Position | undefined, { head, proof, entries }: News, limits: PageLimits): Chunk[] {
+    const same = !known || isSame(known, head, proof);
+    // What has been appended here since the look began is not part of it.
+    if (same && this.head && this.head.lastId > head.lastId) {
+      const { lastId, lastMicros, sealedId } = this.head;
+      this.head = { ...head, lastId, lastMicros, sealedId };
+    } else {
+      this.head = head;
+    }
+    if (!same) this.#turn();
+    else if (!known) this.known ??= proof;
+    else if (this.known) return this.#continue(entries, limits);
+    return [];
+  }
+
+  /** Takes entries that follow the last known one. */
+  add(entries: readonly Entry[], limits: PageLimits): Chunk[] {
+    const chunks: Chunk[] = [];
+    for (const some of parts(entries, limits)) {
+      const last = some.at(-1)!;
+      const end = { id: last.id, fingerprint: fingerprint(last) };
+      const levels = some.map(({ level }) => level);
+      chunks.push({ log: this, before: this.known!, end, levels, encoded: encodeEntries(some, ENTRIES) });
+      this.known = end;
+    }
+    this.#chunks.push(...chunks);
+    return chunks;
+  }
+
+  /** There is no room for it any more; it is the oldest one. */
+  drop(chunk: Chunk): void {
+    if (this.#chunks[0] === chunk) this.#chunks.shift();
+  }
+
+  /**
+   * What comes behind a position: made once for all who ask at the same time, of what came last, or read from the database by who comes first.
+   * `cut` and `diverged` as `readAfter` says.
+   */
+  page(pool: Pool, after: Position, asked: Asked, limits: PageLimits): Page | ReturnType<typeof readPage> {
+    // A position that is only to be proved is read anew.
+    if (asked.upTo === after.id) return readPage(pool, this.backupId, after, asked, limits);
+    const key = `${after.id} ${after.fingerprint} ${asked.upTo} ${asked.maxLevel}`;
+    const there = this.#pages.get(key);
+    if (there) return there;
+    const made = this.#recent(after, asked, limits) ?? this.#read(key, pool, after, asked, limits);
+    this.#pages.set(key, made);
+    if (this.#pages.size > PAGES) this.#pages.delete(this.#pages.keys().next().value!);
+    return made;
+  }
+
+  /** Pages are for those who come at the same time. */
+  forgetPages(): void {
+    this.#pages.clear();
+  }
+
+  #continue(entries: Entry[], limits: PageLimits): Chunk[] {
+    const rest = entries.filter(({ id }) => id > this.known!.id);
+    if (rest.length > 0) return this.add(rest, limits);
+    // An entry that is longer than a look reads: who follows reads it alone, and the log is known behind it again.
+    if (this.known!.id < this.head!.lastId) this.known = undefined;
+    return [];
+  }
+
+  #turn(): void {
+    this.turns++;
+    this.known = undefined;
+    this.#chunks = [];
+    this.#pages.clear();
+  }
+
+  /** Whole chunks only: what ends within one is read from the database, and so is what is to be proved by another fingerprint. */
+  #recent(after: Position, { upTo, maxLevel }: Asked, limits: PageLimits): Page | undefined {
+    const start = this.#chunks.findLastIndex(({ before }) => before.id === after.id);
+    const first = this.#chunks[start];
+    if (!first || first.end.id > upTo) return undefined;
+    if (after.fingerprint && after.fingerprint !== first.before.fingerprint) return undefined;
+    const pieces: Uint8Array[] = [];
+    let [count, bytes, end] = [0, 0, start];
+    for (; end < this.#chunks.length && this.#chunks[end]!.end.id <= upTo; end++) {
+      const { levels, encoded } = this.#chunks[end]!;
+      count += levels.length;
+      bytes += encoded.bytes.length;
+      if (end > start && (count > limits.entries || bytes > limits.bytes)) break;
+      pieces.push(...(maxLevel === ALL_LEVELS ? [encoded.bytes] : matching(levels, encoded, maxLevel)));
+    }
+    const chunks = this.#chunks.slice(start, end);
+    return {
+      entries: chunks.reduce((sum, { levels }) => sum + levels.filter(level => level <= maxLevel).length, 0),
+      bytes: pieces.length === 1 ? (pieces[0] as Buffer) : Buffer.concat(pieces),
+      end: chunks.at(-1)!.end,
+    };
+  }
+
+  #read(key: string, pool: Pool, after: Position, asked: Asked, limits: PageLimits) {
+    const reading = readPage(pool, this.backupId, after, asked, limits);
+    const forget = () => this.#pages.delete(key);
+    reading.then(page => typeof page === 'string' && forget(), forget);
+    return reading;
+  }
+}
+
+/** A page by the database alone. */
+export async function readPage(
+  pool: Pool,
+  backupId: string,
+  after: Position,
+  asked: Asked,
+  limits: PageLimits,
+): Promise<Page | 'cut' | 'diverged'> {
+  const read = await readAfter(pool, backupId, after, { ...asked, limits });
+  if (typeof read === 'string') return read;
+  return { entries: read.entries.length, bytes: encodeEntries(read.entries, ENTRIES).bytes, end: read.end };
+}
+
+/** Whether what was known is still there, unless retention has removed it. */
+function isSame(known: Position, head: Head, proof: Position): boolean {
+  if (head.lastId < known.id) return false;
+  return known.id < head.firstId || !known.fingerprint || known.fingerprint === proof.fingerprint;
+}
+
+function* parts(entries: readonly Entry[], limits: PageLimits): Iterable<Entry[]> {
+  let some: Entry[] = [];
+  let bytes = 0;
+  for (const entry of entries) {
+    if (some.length === limits.entries || (some.length > 0 && bytes + entry.message.length > limits.bytes)) {
+      yield some;
+      some = [];
+      bytes = 0;
+    }
+    some.push(entry);
+    bytes += entry.message.length;
+  }
+  if (some.length > 0) yield some;
+}
+
+function matching(levels: number[], { bytes, ends }: Encoded, maxLevel: number): Uint8Array[] {
+  return ends.flatMap((end, i) => (levels[i]! <= maxLevel ? [bytes.subarray(ends[i - 1] ?? 0, end)] : []));
+}
+
+/** Of each log: readers at the same place with a few different filters, or a few readers of its history side by side. */
+const PAGES = 4;
