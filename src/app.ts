@@ -3,6 +3,7 @@ import type { Logger } from 'pino';
 import { automationService } from './automation/service.ts';
 import type { Config } from './config.ts';
 import { ringChange } from './controller/bell.ts';
+import { toRunFilter } from './controller/message.ts';
 import { Reader } from './controller/read.ts';
 import { controllerService, runsOf } from './controller/service.ts';
 import { forgetRuns } from './course/forget.ts';
@@ -93,6 +94,8 @@ export async function startApp(config: Config, log: Logger): Promise<App> {
     }),
   );
   const page = { entries: 500, bytes: 128 * 1024 };
+  // A statement in it may be the last one, and have waited for as long as it may.
+  const transactionMs = 2 * config.CALL_TIMEOUT;
   const tails = opening.use(
     new Tails({
       hot,
@@ -101,6 +104,7 @@ export async function startApp(config: Config, log: Logger): Promise<App> {
       pollMs: config.TAIL_POLL,
       outageMs: config.TAIL_OUTAGE,
       direct: config.NOTIFY === 'on',
+      transactionMs,
       recentBytes: 32 * 1024 * 1024,
     }),
   );
@@ -124,7 +128,7 @@ export async function startApp(config: Config, log: Logger): Promise<App> {
               maxAgeMs: config.TAIL_MAX_AGE,
               outageMs: config.TAIL_OUTAGE,
               retentionMs: config.REQUEST_RETENTION,
-              transactionMs: 2 * config.CALL_TIMEOUT,
+              transactionMs,
               perMessage: 200,
               mostChanges: 20_000,
             },
@@ -182,8 +186,10 @@ export async function startApp(config: Config, log: Logger): Promise<App> {
                 heartbeatMs: config.TAIL_HEARTBEAT,
                 maxAgeMs: config.TAIL_MAX_AGE,
                 outageMs: config.TAIL_OUTAGE,
+                transactionMs,
               },
             },
+            toRunFilter,
             tokens,
             writeTimeoutMs: config.WRITE_TIMEOUT,
           }),

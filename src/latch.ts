@@ -20,7 +20,7 @@ export class Latch {
   async wait(ms: number, signal: AbortSignal): Promise<void> {
     if (this.#set || signal.aborted) return;
     const { promise, resolve } = Promise.withResolvers<void>();
-    const timer = setTimeout(resolve, ms);
+    const timer = setTimeout(resolve, Math.max(0, ms));
     signal.addEventListener('abort', resolve as () => void, { once: true });
     this.#wake = resolve;
     try {

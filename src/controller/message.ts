@@ -8,7 +8,9 @@ import {
   type Purpose,
   type Type,
 } from '../gen/backup/v1/controller_pb.ts';
+import type { TailFilter } from '../gen/backup/v1/log_pb.ts';
 import type { TimeWindow } from '../gen/backup/v1/window_pb.ts';
+import type { RunFilter } from '../log/head.ts';
 import { ceilSeconds, fromMillis, fromSeconds } from '../timestamps.ts';
 import { etagOf } from './change.ts';
 import { type Controller, types } from './entity.ts';
@@ -73,6 +75,17 @@ export function conditions(filter: ControllerFilter | undefined): FilterQuery<Co
     ...(filter.execution && { execution: filter.execution as 1 | 2 }),
     ...within('createdAt', filter.created),
     ...within('updatedAt', filter.updated),
+  };
+}
+
+/** The same in the terms of columns, for logs to be held against. */
+export function toRunFilter({ operation, type, itemId, userId, purposes }: TailFilter): RunFilter {
+  return {
+    operation: operation ? operations[operation - 1] : undefined,
+    type: type ? types[type] : undefined,
+    itemId,
+    userId,
+    purposes: purposes.length > 0 ? purposes : undefined,
   };
 }
 

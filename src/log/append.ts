@@ -105,10 +105,10 @@ export const appendSql = ({ before = '', attempt, after = '', answer }: AppendSq
       set lastid = h.lastid + excluded.lastid, lastmicros = greatest(h.lastmicros, excluded.lastmicros)
     returning lastid, lastmicros, sealedid
   ), entries as (
-    insert into backup_logs (backupid, id, loglevel, message, created_at, created_nanos, attempt)
+    insert into backup_logs (backupid, id, loglevel, message, created_at, created_nanos, attempt, appended_micros)
     select $1::varchar, head.lastid - $2::bigint + e.n, e.level, e.message,
            coalesce(e.seconds, head.lastmicros / 1000000),
-           coalesce(e.nanos, head.lastmicros % 1000000 * 1000), attempt
+           coalesce(e.nanos, head.lastmicros % 1000000 * 1000), attempt, case when e.seconds is not null then head.lastmicros end
     from head, ${attempt}, unnest($3::smallint[], $4::text[], $5::bigint[], $6::int[])
       with ordinality as e (level, message, seconds, nanos, n)
   )${after}

@@ -15,6 +15,8 @@ export const LogEntry = defineEntity({
     createdNanos: p.integer().name('created_nanos').default(0),
     /** Added as well: the attempt of the run that wrote it, 0 when it was written without a lease. */
     attempt: p.integer().default(0),
+    /** When it was appended, in epoch microseconds, if its writer gave it another time; they ascend with the ids. */
+    appendedMicros: p.bigint().name('appended_micros').nullable(),
   },
   checks: [
     { name: 'backup_logs_id_check', expression: 'id > 0' },
@@ -38,9 +40,12 @@ export const LogHead = defineEntity({
     lastId: p.bigint().name('lastid'),
     /** `lastId` when the controller finished. */
     sealedId: p.bigint().name('sealedid').nullable(),
-    /** The latest time that was given to an entry, in microseconds: given times never go backwards. */
+    /** When it grew last, in epoch microseconds; entries that come with no time get this one, so it never goes backwards. */
     lastMicros: p.bigint().name('lastmicros').default(0),
+    /** The minute of it, since the epoch: for an index that most appends need not write. */
+    activeMinute: p.bigint().name('activeminute').generated('((lastmicros / 60000000)) stored').nullable(),
   },
+  indexes: [{ name: 'backup_log_heads_active', properties: ['activeMinute'] }],
   checks: [
     { name: 'backup_log_heads_ids_check', expression: 'firstid >= 1 and lastid >= firstid - 1 and sealedid <= lastid' },
   ],

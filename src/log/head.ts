@@ -31,6 +31,29 @@ export type Run = {
   createdAt: bigint;
 };
 
+/** What a controller must be for its log to match; undefined is anything. */
+export type RunFilter = {
+  operation: string | undefined;
+  type: string | undefined;
+  itemId: bigint | undefined;
+  userId: bigint | undefined;
+  purposes: readonly number[] | undefined;
+};
+
+/** Whether the log of a run matches; without a filter all logs do. */
+export function matchesRun(filter: RunFilter | undefined, { run }: Head): boolean {
+  if (!filter) return true;
+  const is = <T>(asked: T | undefined, value: T) => asked === undefined || asked === value;
+  return (
+    run !== undefined &&
+    is(filter.operation, run.operation) &&
+    is(filter.type, run.type) &&
+    is(filter.itemId, run.itemId) &&
+    is(filter.userId, run.userId) &&
+    (!filter.purposes || filter.purposes.includes(run.purpose))
+  );
+}
+
 /** Of the head `h` and the controller `c` of a log, either of which may be missing. */
 export const headColumns = `h.firstid, h.lastid, h.sealedid, h.lastmicros,
   c.status, c.progress, c.operation, c.type, c.itemid, c.userid, c.purpose, c.created_at as begun`;

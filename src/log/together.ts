@@ -65,9 +65,10 @@ const APPEND = `
     select array_agg(after order by n) as after, array_agg(lastmicros order by n) as micros, array_agg(attempt order by n) as attempt
     from asked left join placed using (n)
   ), logged as (
-    insert into backup_logs (backupid, id, loglevel, message, created_at, created_nanos, attempt)
+    insert into backup_logs (backupid, id, loglevel, message, created_at, created_nanos, attempt, appended_micros)
     select ($1::varchar[])[e.one], place.after[e.one] + e.place, e.level, e.message,
-           coalesce(e.seconds, place.micros[e.one] / 1000000), coalesce(e.nanos, place.micros[e.one] % 1000000 * 1000), place.attempt[e.one]
+           coalesce(e.seconds, place.micros[e.one] / 1000000), coalesce(e.nanos, place.micros[e.one] % 1000000 * 1000), place.attempt[e.one],
+           case when e.seconds is not null then place.micros[e.one] end
     from place, unnest($4::int[], $5::int[], $6::smallint[], $7::text[], $8::bigint[], $9::int[]) as e (one, place, level, message, seconds, nanos)
     where place.after[e.one] is not null
   ), remembered as (

@@ -1,3 +1,4 @@
+import { epochMicros } from '../db/clock.ts';
 import type { Sql } from '../db/sql.ts';
 import { clean } from './batch.ts';
 import type { Written } from './rows.ts';
@@ -52,16 +53,16 @@ const APPEND = `
     select * from unnest($1::text[], $2::int[], $3::int[], $4::smallint[], $5::text[], $6::bigint[], $7::bigint[])
       as given (backupid, place, count, level, message, seconds, sourceid)
   ), log as (
-    select backupid, count, max(seconds) as latest, max(sourceid) as sourceid from given group by backupid, count order by backupid
+    select backupid, count, max(sourceid) as sourceid from given group by backupid, count order by backupid
   ), head as (
-    insert into backup_log_heads as h (backupid, lastid, lastmicros) select backupid, count, latest * 1000000 from log order by backupid
+    insert into backup_log_heads as h (backupid, lastid, lastmicros) select backupid, count, ${epochMicros} from log order by backupid
     on conflict (backupid) do update set lastid = h.lastid + excluded.lastid, lastmicros = greatest(h.lastmicros, excluded.lastmicros)
-    returning backupid, lastid
+    returning backupid, lastid, lastmicros
   ), moved as (
     update backup_log_imports i set sourceid = log.sourceid from log where i.backupid = log.backupid
   )
-  insert into backup_logs (backupid, id, loglevel, message, created_at)
-  select backupid, head.lastid - given.count + given.place, given.level, given.message, given.seconds
+  insert into backup_logs (backupid, id, loglevel, message, created_at, appended_micros)
+  select backupid, head.lastid - given.count + given.place, given.level, given.message, given.seconds, lastmicros
   from given join head using (backupid)`;
 
 /** Seals the logs of finished runs that were imported, so that a tail of one ends; returns how many. */

@@ -3,10 +3,11 @@ import type { Pool } from 'pg';
 import type { Doorbell } from '../db/doorbell.ts';
 import { isOutage } from '../errors.ts';
 import { Latch } from '../latch.ts';
+import { type Active, readActive } from '../log/active.ts';
 import { type Appended, entriesOf, type NewEntry } from '../log/append.ts';
 import { type News, readNews } from '../log/news.ts';
 import type { PageLimits, Position } from '../log/page.ts';
-import { Reader } from './reader.ts';
+import { Reader, WideReader } from './reader.ts';
 import { type Chunk, WatchedLog } from './watched.ts';
 
 export type HubOptions = {
@@ -20,6 +21,8 @@ export type HubOptions = {
   outageMs: number;
   /** Whether what is appended on this replica goes to its readers without being read again. */
   direct: boolean;
+  /** How long a transaction may take, in milliseconds: what is found later than that has begun later. */
+  transactionMs: number;
   /** How much of what came last is kept for readers, in bytes. */
   recentBytes: number;
 };
@@ -39,6 +42,10 @@ export class Hub implements AsyncDisposable {
   readonly #logs = new Map<string, WatchedLog>();
   readonly #rung = new Set<string>();
   readonly #all = new Set<string>();
+  readonly #wide = new Set<WideReader>();
+  /** What the last look at all that is active has found; and the one that is under way. */
+  #active: Active | undefined;
+  #looking: WideReader['look'];
   readonly #recent = new Set<Chunk>();
   #recentBytes = 0;
   readonly #latch = new Latch();
@@ -60,23 +67,19 @@ export class Hub implements AsyncDisposable {
 
   /** How many logs are followed and how many follow them, for a count of what is left behind. */
   get size(): { logs: number; readers: number; recentBytes: number } {
-    const readers = new Set([...this.#logs.values()].flatMap(log => [...log.readers]));
+    const readers = new Set([...this.#logs.values()].flatMap(log => [...log.readers]).concat(...this.#wide));
     return { logs: this.#logs.size, readers: readers.size, recentBytes: this.#recentBytes };
   }
 
   /** Follows logs. They have been looked at when the reader's `looked` says so, not before. */
   join(backupIds: readonly string[]): Reader {
-    const logs = backupIds.map(backupId => {
-      const log = this.#logs.get(backupId) ?? new WatchedLog(backupId);
-      this.#logs.set(backupId, log);
-      return log;
-    });
+    const logs = backupIds.map(backupId => this.#watch(backupId));
     const reader = new Reader(logs, {
       look: () => this.#look(backupIds),
       leave: () => {
         for (const log of logs) {
           log.readers.delete(reader);
-          if (log.readers.size === 0) this.#logs.delete(log.backupId);
+          if (log.readers.size === 0 && this.#wide.size === 0) this.#logs.delete(log.backupId);
         }
       },
     });
@@ -84,9 +87,27 @@ export class Hub implements AsyncDisposable {
     return reader;
   }
 
+  /** Follows whatever moves, of which it is told from now on. `looked` says when everything that is active was looked at. */
+  joinAll(): WideReader {
+    const reader: WideReader = new WideReader([], {
+      look: () => {
+        this.#nextPoll = 0;
+        this.#latch.set();
+      },
+      leave: () => {
+        this.#wide.delete(reader);
+        if (this.#wide.size > 0) return;
+        this.#active = undefined;
+        for (const { backupId, readers } of this.#logs.values()) if (readers.size === 0) this.#logs.delete(backupId);
+      },
+    });
+    this.#wide.add(reader);
+    return reader;
+  }
+
   /** Told of what was appended on this replica, once it is durable. */
   appended(backupId: string, entries: readonly NewEntry[], appended: Appended): void {
-    const log = this.#logs.get(backupId);
+    const log = this.#cared(backupId);
     if (!log || !this.#options.direct) return;
     const follows = log.known !== undefined && log.known.id + 1n === appended.firstId;
     if (follows && this.#provedIn.get(log) === this.#era) {
@@ -107,7 +128,7 @@ export class Hub implements AsyncDisposable {
 
   #heard(key: string | undefined): void {
     if (key !== undefined) {
-      this.#look([key]);
+      if (BACKUP_ID.test(key)) this.#look([key]);
     } else {
       this.#nextPoll = 0;
       this.#latch.set();
@@ -115,37 +136,78 @@ export class Hub implements AsyncDisposable {
   }
 
   #look(backupIds: readonly string[]): void {
-    for (const backupId of backupIds) if (this.#logs.has(backupId)) this.#rung.add(backupId);
+    for (const backupId of backupIds) if (this.#cared(backupId)) this.#rung.add(backupId);
     if (this.#rung.size > 0) this.#latch.set();
+  }
+
+  /** A log that somebody follows; when somebody follows everything, any. */
+  #cared(backupId: string): WatchedLog | undefined {
+    const log = this.#logs.get(backupId);
+    if (log || this.#wide.size === 0) return log;
+    return this.#watch(backupId);
+  }
+
+  #watch(backupId: string): WatchedLog {
+    const log = this.#logs.get(backupId) ?? new WatchedLog(backupId);
+    this.#logs.set(backupId, log);
+    return log;
   }
 
   #wake(log: WatchedLog): void {
     for (const reader of log.readers) reader.latch.set();
+    for (const reader of this.#wide) {
+      reader.moved.set(log.backupId, log);
+      reader.latch.set();
+    }
   }
 
   async #run(): Promise<void> {
     const { signal } = this.#stop;
     while (!signal.aborted) {
       this.#latch.clear();
-      if (performance.now() >= this.#nextPoll) this.#poll();
       try {
-        // What was rung for goes first: looking at all may take a while.
-        while (this.#rung.size + this.#all.size > 0 && !signal.aborted) {
-          await this.#round(this.#rung.size > 0 ? this.#rung : this.#all);
-        }
+        if (performance.now() >= this.#nextPoll) await this.#poll();
+        await this.#round(this.#rung);
+        await this.#round(this.#all);
+        if (this.#all.size === 0) this.#tellWide();
       } catch (error) {
         await this.#failed(error);
       }
-      await this.#latch.wait(this.#nextPoll - performance.now(), signal);
+      if (this.#rung.size + this.#all.size === 0) await this.#latch.wait(this.#nextPoll - performance.now(), signal);
     }
   }
 
-  #poll(): void {
-    this.#nextPoll = performance.now() + this.#options.pollMs;
+  /** Begins to look at all logs, and at what else is active if somebody follows everything. */
+  async #poll(): Promise<void> {
+    const { hot, pollMs, transactionMs } = this.#options;
+    const began = performance.now();
+    this.#nextPoll = began + pollMs;
     for (const log of this.#logs.values()) {
       log.forgetPages();
-      this.#all.add(log.backupId);
+      if (log.readers.size > 0) this.#all.add(log.backupId);
     }
+    if (this.#wide.size === 0) return;
+    const active = await readActive(hot, this.#active?.at, BigInt(transactionMs) * 1000n);
+    for (const [backupId, lastId] of active.lastIds) {
+      const head = this.#watch(backupId).head;
+      // Without a controller it may have got one since.
+      if (head?.lastId !== lastId || !head.run) this.#all.add(backupId);
+    }
+    for (const { backupId, readers } of this.#logs.values()) {
+      if (readers.size === 0 && !active.lastIds.has(backupId) && !this.#rung.has(backupId)) this.#logs.delete(backupId);
+    }
+    this.#looking = { active, began };
+  }
+
+  /** Everything that is active has been looked at, and handed over. */
+  #tellWide(): void {
+    if (!this.#looking) return;
+    this.#active = this.#looking.active;
+    for (const reader of this.#wide) {
+      reader.look = this.#looking;
+      reader.latch.set();
+    }
+    this.#looking = undefined;
   }
 
   async #round(ids: Set<string>): Promise<void> {
@@ -194,7 +256,8 @@ export class Hub implements AsyncDisposable {
     const now = performance.now();
     this.#failingSince ??= now;
     if (!isOutage(error) || now - this.#failingSince > this.#options.outageMs) {
-      for (const log of this.#logs.values()) for (const reader of log.readers) reader.fail(error);
+      const readers = [...this.#logs.values()].flatMap(log => [...log.readers]);
+      for (const reader of [...readers, ...this.#wide]) reader.fail(error);
     }
     this.#nextPoll = 0;
     await delay(RETRY_MS, undefined, { signal: this.#stop.signal }).catch(() => {});
@@ -205,3 +268,6 @@ export class Hub implements AsyncDisposable {
 const LOGS = 200;
 
 const RETRY_MS = 100;
+
+/** The keys that are rung for logs. */
+const BACKUP_ID = /^[0-9a-f]{32}$/;

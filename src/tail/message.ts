@@ -1,10 +1,12 @@
-import type { MessageInitShape } from '@bufbuild/protobuf';
+import { type MessageInitShape, toJsonString } from '@bufbuild/protobuf';
 import { durationFromMs } from '@bufbuild/protobuf/wkt';
 import type { Status } from '../gen/backup/v1/controller_pb.ts';
 import {
   type LogHeadSchema,
   TailEnd_Reason,
   TailEntriesSchema,
+  type TailFilter,
+  TailFilterSchema,
   type TailLogsRequest,
   TailLogsResponseSchema,
 } from '../gen/backup/v1/log_pb.ts';
@@ -12,31 +14,57 @@ import { lengthDelimited } from '../log/encode.ts';
 import type { Head } from '../log/head.ts';
 import type { Tokens } from '../tokens.ts';
 import type { FollowedLog } from './followed.ts';
-import { openToken, sealToken } from './resume.ts';
-import type { Start } from './start.ts';
+import { openPlaces, openToken, sealPlaces, sealToken } from './resume.ts';
+import type { PlainStart, Start } from './start.ts';
 import type { TailEvent } from './tail.ts';
 import type { Page } from './watched.ts';
+import type { WideEvent, WideRequest } from './wide.ts';
 
-/** Where a tail is to start. */
+/** Where a tail of named backups is to start. */
 export function startOf({ start, backupIds }: TailLogsRequest, tokens: Tokens): Start {
   switch (start.case) {
-    case 'last':
-      return { from: 'last', entries: start.value };
-    case 'since':
-      return { from: 'time', seconds: start.value.seconds, nanos: start.value.nanos };
     case 'afterId':
       return { from: 'positions', positions: new Map([[backupIds[0]!, { id: start.value, fingerprint: '' }]]) };
     case 'resumeToken':
       return { from: 'positions', positions: openToken(tokens, start.value, backupIds) };
     default:
-      return { from: 'beginning' };
+      return plainStart(start);
   }
+}
+
+/** Where a tail of many logs is to start. */
+export function wideStartOf({ start, filter }: TailLogsRequest, tokens: Tokens): WideRequest['start'] {
+  if (start.case !== 'resumeToken') return plainStart(start);
+  return { from: 'places', places: openPlaces(tokens, start.value, nameOf(filter)) };
+}
+
+function plainStart(start: TailLogsRequest['start']): PlainStart {
+  if (start.case === 'last') return { from: 'last', entries: start.value };
+  if (start.case === 'since') return { from: 'time', seconds: start.value.seconds, nanos: start.value.nanos };
+  return { from: 'beginning' };
+}
+
+/** Tells filters apart; that of everything is the empty text. */
+function nameOf(filter: TailFilter | undefined): string {
+  return filter ? `?${toJsonString(TailFilterSchema, filter)}` : '';
 }
 
 /** An event on the wire. */
 export function toResponse(event: TailEvent, tokens: Tokens, limits: TailLimits): { event: EventInit } | Buffer {
   if (event.kind === 'entries') return toEntries(event, tokens);
-  return { event: toEvent(event, tokens, limits) };
+  return { event: toEvent(event, sealToken(tokens, event.logs), limits) };
+}
+
+/** An event of a tail of many logs on the wire. */
+export function toWideResponse(
+  event: WideEvent,
+  filter: TailFilter | undefined,
+  tokens: Tokens,
+  limits: TailLimits,
+): { event: EventInit } | Buffer {
+  const token = () => sealPlaces(tokens, event.places, nameOf(filter));
+  if (event.kind === 'entries') return encodePage(event.backupId, event.page, event.last ? token() : '');
+  return { event: toEvent({ ...event, logs: [] }, token(), limits) };
 }
 
 /** Who follows the log alone gets the very bytes that all others get who are at the same place. */
@@ -53,13 +81,12 @@ function encodePage(backupId: string, { bytes }: Page, resumeToken: string): Buf
     number,
     lengthDelimited(fields.backupId.number, Buffer.from(backupId)),
     bytes,
-    lengthDelimited(fields.resumeToken.number, Buffer.from(resumeToken)),
+    ...(resumeToken ? [lengthDelimited(fields.resumeToken.number, Buffer.from(resumeToken))] : []),
   );
 }
 
-function toEvent(event: Exclude<TailEvent, { kind: 'entries' }>, tokens: Tokens, limits: TailLimits): EventInit {
+function toEvent(event: Exclude<TailEvent, { kind: 'entries' }>, resumeToken: string, limits: TailLimits): EventInit {
   const { logs } = event;
-  const resumeToken = sealToken(tokens, logs);
   switch (event.kind) {
     case 'started':
       return {

@@ -1,4 +1,5 @@
 import { Latch } from '../latch.ts';
+import type { Active } from '../log/active.ts';
 import type { WatchedLog } from './watched.ts';
 
 /** One who follows some logs: woken when one of them has moved. */
@@ -18,7 +19,7 @@ export class Reader implements Disposable {
   /** Whether every log was looked at since then, by `performance.now()`. If not, it is looked at now, and the latch is set. */
   hasLooked(since: number): boolean {
     if (this.#error) throw this.#error.error;
-    if (this.logs.every(({ lookedAt }) => lookedAt >= since)) return true;
+    if (this.lookedAt >= since) return true;
     this.#look();
     return false;
   }
@@ -40,6 +41,28 @@ export class Reader implements Disposable {
 
   [Symbol.dispose](): void {
     this.#leave();
+  }
+
+  protected get lookedAt(): number {
+    return Math.min(...this.logs.map(({ lookedAt }) => lookedAt));
+  }
+}
+
+/** One who follows whatever moves. */
+export class WideReader extends Reader {
+  /** What has moved since it was taken last, by backup id. */
+  readonly moved = new Map<string, WatchedLog>();
+  /** The last look at all that is active. Everything that it found was handed over before. */
+  look: { active: Active; began: number } | undefined;
+
+  take(): WatchedLog[] {
+    const moved = [...this.moved.values()];
+    this.moved.clear();
+    return moved;
+  }
+
+  protected override get lookedAt(): number {
+    return this.look?.began ?? Number.NEGATIVE_INFINITY;
   }
 }
 

@@ -1,13 +1,17 @@
 import type { Pool } from 'pg';
 import type { Position } from '../log/page.ts';
 
-/** Where a tail starts. */
-export type Start =
+/** Where a tail starts that has no positions yet. */
+export type PlainStart =
   | { from: 'beginning' }
   /** With the last n entries that match. */
   | { from: 'last'; entries: number }
   /** With the first entry written at this time or later. */
-  | { from: 'time'; seconds: bigint; nanos: number }
+  | { from: 'time'; seconds: bigint; nanos: number };
+
+/** Where a tail starts. */
+export type Start =
+  | PlainStart
   /** After positions that are known already. */
   | { from: 'positions'; positions: ReadonlyMap<string, Position> };
 

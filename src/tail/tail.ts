@@ -24,6 +24,8 @@ export type TailOptions = {
   maxAgeMs: number;
   /** How long the database may be away before a tail gives up. */
   outageMs: number;
+  /** How long a transaction may take. */
+  transactionMs: number;
 };
 
 export type EndReason = 'SEALED' | 'DELETED' | 'NOT_FOLLOWING' | Farewell;

@@ -39,8 +39,9 @@ export class WatchedLog {
   #chunks: Chunk[] = [];
   readonly #pages = new Map<string, Page | ReturnType<typeof readPage>>();
 
-  constructor(backupId: string) {
+  constructor(backupId: string, head?: Head) {
     this.backupId = backupId;
+    this.head = head;
   }
 
   /** Takes over what a look has found that began when the log was `known`; returns what of it is new. */

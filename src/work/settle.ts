@@ -135,10 +135,11 @@ const SETTLE = `
   ), heads as (
     select jsonb_object_agg(backupid, lastid) as lastid, jsonb_object_agg(backupid, lastmicros) as micros from head
   ), logged as (
-    insert into backup_logs (backupid, id, loglevel, message, created_at, created_nanos, attempt)
+    insert into backup_logs (backupid, id, loglevel, message, created_at, created_nanos, attempt, appended_micros)
     select run.backupid, (heads.lastid->>run.backupid)::bigint - run.entries + e.place, e.level, e.message,
            coalesce(e.seconds, (heads.micros->>run.backupid)::bigint / 1000000),
-           coalesce(e.nanos, (heads.micros->>run.backupid)::bigint % 1000000 * 1000), run.attempt
+           coalesce(e.nanos, (heads.micros->>run.backupid)::bigint % 1000000 * 1000), run.attempt,
+           case when e.seconds is not null then (heads.micros->>run.backupid)::bigint end
     from heads, unnest($8::int[], $9::int[], $10::smallint[], $11::text[], $12::bigint[], $13::int[])
       as e (run, place, level, message, seconds, nanos)
     join run on run.n = e.run

@@ -27,6 +27,9 @@ export class History {
   readonly #covered = new Map<string, bigint>();
   readonly #first = new Map<string, bigint>();
   #open = false;
+  /** By backup, the last entry that came behind the last token; and up to where who has resumed then may get entries once more, and leaves them out. */
+  readonly #untold = new Map<string, bigint>();
+  readonly #repeatable = new Map<string, bigint>();
 
   constructor(maxLevel: number = LogLevel.DEBUG) {
     this.#maxLevel = maxLevel || LogLevel.DEBUG;
@@ -35,12 +38,17 @@ export class History {
   /** A new stream begins, at the start or at `token`. */
   opened(): void {
     this.#open = false;
+    for (const [backupId, lastId] of this.#untold) this.#repeatable.set(backupId, lastId);
   }
 
   record({ event }: TailLogsResponse): void {
     this.events.push(event);
     if (event.case !== 'started') assert.ok(this.#open, `${event.case} before started`);
-    if (event.value && 'resumeToken' in event.value && event.value.resumeToken) this.token = event.value.resumeToken;
+    if (tokenOf(event)) {
+      this.token = tokenOf(event)!;
+      // It starts where the one before was at its last token.
+      if (event.case !== 'started') this.#untold.clear();
+    }
     switch (event.case) {
       case 'started':
         assert.ok(!this.#open, 'started twice in one stream');
@@ -48,6 +56,7 @@ export class History {
         break;
       case 'entries':
         this.#deliver(event.value.backupId, event.value.entries);
+        if (!event.value.resumeToken) this.#untold.set(event.value.backupId, event.value.entries.at(-1)!.id);
         break;
       case 'caughtUp':
       case 'checkpoint':
@@ -103,6 +112,7 @@ export class History {
     assert.ok(entries.length > 0, 'a message without entries');
     for (const entry of entries) {
       const before = this.#covered.get(backupId);
+      if (entry.id <= (this.#repeatable.get(backupId) ?? 0n)) continue;
       if (entry.backupId !== '') assert.fail('the entry repeats the backup');
       if (entry.level > this.#maxLevel) assert.fail(`entry ${entry.id} does not match`);
       if (before !== undefined && entry.id <= before) assert.fail(`entry ${entry.id} of ${backupId} after ${before}`);
@@ -123,4 +133,8 @@ export class History {
       assert.equal(lastId, before, `${kind} at ${lastId}, but only ${before} was delivered`);
     this.#covered.set(backupId, lastId);
   }
+}
+
+function tokenOf({ value }: Event): string | undefined {
+  return value && 'resumeToken' in value ? value.resumeToken || undefined : undefined;
 }

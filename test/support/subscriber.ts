@@ -14,6 +14,7 @@ export class Subscriber implements AsyncDisposable {
   readonly done: Promise<ServiceError | undefined>;
   readonly #request: Request;
   readonly #abort = new AbortController();
+  #error: Error | undefined;
 
   constructor(replica: Pick<Replica, 'logs'>, request: Request, history?: History, timeoutMs?: number) {
     this.#request = request;
@@ -24,7 +25,10 @@ export class Subscriber implements AsyncDisposable {
       for await (const response of replica.logs.tailLogs(request, options)) this.history.record(response);
       return undefined;
     };
-    this.done = read().catch((error: ServiceError) => error);
+    this.done = read().catch((error: ServiceError) => {
+      this.#error = error;
+      return error;
+    });
   }
 
   /** Resolves when the stream is over, and fails with the error that it ended with, if any. */
@@ -36,8 +40,9 @@ export class Subscriber implements AsyncDisposable {
   /** Waits until this many entries have come, over all streams of the history. */
   async received(count: number, ms?: number): Promise<void> {
     await eventually(() => {
-      if (this.history.entries.length < count)
-        throw new Error(`${this.history.entries.length} of ${count} entries have come`);
+      if (this.history.entries.length >= count) return;
+      const broken = this.#error ? `, and then: ${this.#error.message}` : '';
+      throw new Error(`${this.history.entries.length} of ${count} entries have come${broken}`);
     }, ms);
   }
 

@@ -4,7 +4,7 @@
 
 import type { GenEnum, GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import { enumDesc, fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
-import type { ControllerFilter, Status } from "./controller_pb.ts";
+import type { ControllerFilter, Operation, Purpose, Status, Type } from "./controller_pb.ts";
 import { file_backup_v1_controller } from "./controller_pb.ts";
 import type { LogLevel, LogLevelCount, NewLogEntry } from "./entry_pb.ts";
 import { file_backup_v1_entry } from "./entry_pb.ts";
@@ -19,7 +19,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file backup/v1/log.proto.
  */
 export const file_backup_v1_log: GenFile = /*@__PURE__*/
-  fileDesc("ChNiYWNrdXAvdjEvbG9nLnByb3RvEgliYWNrdXAudjEioAEKCExvZ0VudHJ5EhEKCWJhY2t1cF9pZBgBIAEoCRIKCgJpZBgCIAEoAxIiCgVsZXZlbBgDIAEoDjITLmJhY2t1cC52MS5Mb2dMZXZlbBIPCgdtZXNzYWdlGAQgASgJEi8KC2NyZWF0ZV90aW1lGAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIPCgdhdHRlbXB0GAYgASgFIrYBChFBcHBlbmRMb2dzUmVxdWVzdBIoCgliYWNrdXBfaWQYASABKAlCFbpIEnIQMg5eWzAtOWEtZl17MzJ9JBI0CgdlbnRyaWVzGAIgAygLMhYuYmFja3VwLnYxLk5ld0xvZ0VudHJ5Qgu6SAiSAQUIARDoBxIfCgpyZXF1ZXN0X2lkGAMgASgJQgu6SAjYAQFyA7ABARIgCgtsZWFzZV90b2tlbhgEIAEoCUILukgI2AEBcgOwAQEiSAoSQXBwZW5kTG9nc1Jlc3BvbnNlEhAKCGZpcnN0X2lkGAEgASgDEg8KB2xhc3RfaWQYAiABKAMSDwoHZHJvcHBlZBgDIAEoBSJ3ChFJbmdlc3RMb2dzUmVxdWVzdBInCgVzdGFydBgBIAEoCzIWLmJhY2t1cC52MS5Jbmdlc3RTdGFydEgAEicKBWJhdGNoGAIgASgLMhYuYmFja3VwLnYxLkluZ2VzdEJhdGNoSABCEAoHcmVxdWVzdBIFukgCCAEidgoLSW5nZXN0U3RhcnQSKAoJYmFja3VwX2lkGAEgASgJQhW6SBJyEDIOXlswLTlhLWZdezMyfSQSGwoJd3JpdGVyX2lkGAIgASgJQgi6SAVyA7ABARIgCgtsZWFzZV90b2tlbhgDIAEoCUILukgI2AEBcgOwAQEiXAoLSW5nZXN0QmF0Y2gSFwoGbnVtYmVyGAEgASgDQge6SAQiAigBEjQKB2VudHJpZXMYAiADKAsyFi5iYWNrdXAudjEuTmV3TG9nRW50cnlCC7pICJIBBQgBEOgHIqYBChJJbmdlc3RMb2dzUmVzcG9uc2USKwoHc3RhcnRlZBgBIAEoCzIYLmJhY2t1cC52MS5Jbmdlc3RTdGFydGVkSAASNQoMYWNrbm93bGVkZ2VkGAIgASgLMh0uYmFja3VwLnYxLkluZ2VzdEFja25vd2xlZGdlZEgAEiMKA2VuZBgDIAEoCzIULmJhY2t1cC52MS5Jbmdlc3RFbmRIAEIHCgVldmVudCIkCg1Jbmdlc3RTdGFydGVkEhMKC2xhc3RfbnVtYmVyGAEgASgDIksKEkluZ2VzdEFja25vd2xlZGdlZBITCgtsYXN0X251bWJlchgBIAEoAxIPCgdsYXN0X2lkGAIgASgDEg8KB2Ryb3BwZWQYAyABKAUisgEKCUluZ2VzdEVuZBIrCgZyZWFzb24YASABKA4yGy5iYWNrdXAudjEuSW5nZXN0RW5kLlJlYXNvbiJ4CgZSZWFzb24SFgoSUkVBU09OX1VOU1BFQ0lGSUVEEAASEgoOUkVBU09OX01BWF9BR0UQARITCg9SRUFTT05fRFJBSU5JTkcQAhIYChRSRUFTT05fU0xPV19DT05TVU1FUhADEhMKD1JFQVNPTl9GSU5JU0hFRBAEIs8DCg9MaXN0TG9nc1JlcXVlc3QSKwoJYmFja3VwX2lkGAEgASgJQhi6SBXYAQFyEDIOXlswLTlhLWZdezMyfSQSKwoGZmlsdGVyGAggASgLMhsuYmFja3VwLnYxLkNvbnRyb2xsZXJGaWx0ZXISOAoJbWF4X2xldmVsGAIgASgOMhMuYmFja3VwLnYxLkxvZ0xldmVsQhC6SA2CAQoYABgUGB4YKBgyEiUKBndpbmRvdxgDIAEoCzIVLmJhY2t1cC52MS5UaW1lV2luZG93EhoKBHRleHQYBCABKAlCDLpICXIHGMgBugEBABIsCgVvcmRlchgFIAEoDjITLmJhY2t1cC52MS5Mb2dPcmRlckIIukgFggECEAESHQoJcGFnZV9zaXplGAYgASgFQgq6SAcaBRjoBygAEhwKCnBhZ2VfdG9rZW4YByABKAlCCLpIBXIDKIAgOnq6SHcadQoTYmFja3VwX2lkLm9yX2ZpbHRlchIyZWl0aGVyIGJhY2t1cF9pZCBvciBmaWx0ZXIgbXVzdCBiZSBnaXZlbiwgbm90IGJvdGgaKih0aGlzLmJhY2t1cF9pZCA9PSAnJykgPT0gaGFzKHRoaXMuZmlsdGVyKSJRChBMaXN0TG9nc1Jlc3BvbnNlEiQKB2VudHJpZXMYASADKAsyEy5iYWNrdXAudjEuTG9nRW50cnkSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIskDCg9UYWlsTG9nc1JlcXVlc3QSNAoKYmFja3VwX2lkcxgBIAMoCUIgukgdkgEaCAEQZBgBIhJyEDIOXlswLTlhLWZdezMyfSQSGwoEbGFzdBgCIAEoBUILukgIGgYYwIQ9KABIABJECgVzaW5jZRgDIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBCF7pIFLIBESINCP+C0f+vBxD/k+vcAzIASAASGwoIYWZ0ZXJfaWQYBCABKANCB7pIBCICKABIABIjCgxyZXN1bWVfdG9rZW4YBSABKAlCC7pICHIGIAEogIABSAASOAoJbWF4X2xldmVsGAYgASgOMhMuYmFja3VwLnYxLkxvZ0xldmVsQhC6SA2CAQoYABgUGB4YKBgyEg4KBmZvbGxvdxgHIAEoCBIWCg51bnRpbF9maW5pc2hlZBgIIAEoCDpwukhtGmsKD2FmdGVyX2lkLnNpbmdsZRIkYWZ0ZXJfaWQgbmVlZHMgZXhhY3RseSBvbmUgYmFja3VwIGlkGjIhaGFzKHRoaXMuYWZ0ZXJfaWQpIHx8IHRoaXMuYmFja3VwX2lkcy5zaXplKCkgPT0gMUIHCgVzdGFydCL7AgoQVGFpbExvZ3NSZXNwb25zZRIpCgdzdGFydGVkGAEgASgLMhYuYmFja3VwLnYxLlRhaWxTdGFydGVkSAASKQoHZW50cmllcxgCIAEoCzIWLmJhY2t1cC52MS5UYWlsRW50cmllc0gAEiwKCWNhdWdodF91cBgDIAEoCzIXLmJhY2t1cC52MS5UYWlsQ2F1Z2h0VXBIABIwCgtmZWxsX2JlaGluZBgEIAEoCzIZLmJhY2t1cC52MS5UYWlsRmVsbEJlaGluZEgAEi8KCmNoZWNrcG9pbnQYBSABKAsyGS5iYWNrdXAudjEuVGFpbENoZWNrcG9pbnRIABItCgl0cnVuY2F0ZWQYBiABKAsyGC5iYWNrdXAudjEuVGFpbFRydW5jYXRlZEgAEiUKBXN0YXRlGAcgASgLMhQuYmFja3VwLnYxLlRhaWxTdGF0ZUgAEiEKA2VuZBgIIAEoCzISLmJhY2t1cC52MS5UYWlsRW5kSABCBwoFZXZlbnQiZQoHTG9nSGVhZBIRCgliYWNrdXBfaWQYASABKAkSEAoIZmlyc3RfaWQYAiABKAMSDwoHbGFzdF9pZBgDIAEoAxIWCglzZWFsZWRfaWQYBCABKANIAIgBAUIMCgpfc2VhbGVkX2lkItIBCgtUYWlsU3RhcnRlZBIhCgVoZWFkcxgBIAMoCzISLmJhY2t1cC52MS5Mb2dIZWFkEhQKDHJlc3VtZV90b2tlbhgCIAEoCRIsCgloZWFydGJlYXQYAyABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SKgoHbWF4X2FnZRgEIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIwCg13cml0ZV90aW1lb3V0GAUgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uIlwKC1RhaWxFbnRyaWVzEhEKCWJhY2t1cF9pZBgBIAEoCRIkCgdlbnRyaWVzGAIgAygLMhMuYmFja3VwLnYxLkxvZ0VudHJ5EhQKDHJlc3VtZV90b2tlbhgDIAEoCSIyCgxUYWlsUG9zaXRpb24SEQoJYmFja3VwX2lkGAEgASgJEg8KB2xhc3RfaWQYAiABKAMiUAoMVGFpbENhdWdodFVwEhQKDHJlc3VtZV90b2tlbhgBIAEoCRIqCglwb3NpdGlvbnMYAiADKAsyFy5iYWNrdXAudjEuVGFpbFBvc2l0aW9uIjMKDlRhaWxGZWxsQmVoaW5kEhQKDHJlc3VtZV90b2tlbhgBIAEoCRILCgNsYWcYAiABKAMiUgoOVGFpbENoZWNrcG9pbnQSFAoMcmVzdW1lX3Rva2VuGAEgASgJEioKCXBvc2l0aW9ucxgCIAMoCzIXLmJhY2t1cC52MS5UYWlsUG9zaXRpb24iWAoNVGFpbFRydW5jYXRlZBIRCgliYWNrdXBfaWQYASABKAkSDwoHZnJvbV9pZBgCIAEoAxINCgV0b19pZBgDIAEoAxIUCgxyZXN1bWVfdG9rZW4YBCABKAkiUwoJVGFpbFN0YXRlEhEKCWJhY2t1cF9pZBgBIAEoCRIhCgZzdGF0dXMYAiABKA4yES5iYWNrdXAudjEuU3RhdHVzEhAKCHByb2dyZXNzGAMgASgBIoQCCgdUYWlsRW5kEikKBnJlYXNvbhgBIAEoDjIZLmJhY2t1cC52MS5UYWlsRW5kLlJlYXNvbhIUCgxyZXN1bWVfdG9rZW4YAiABKAkSEQoJYmFja3VwX2lkGAMgASgJIqQBCgZSZWFzb24SFgoSUkVBU09OX1VOU1BFQ0lGSUVEEAASEQoNUkVBU09OX1NFQUxFRBABEhIKDlJFQVNPTl9ERUxFVEVEEAISGAoUUkVBU09OX05PVF9GT0xMT1dJTkcQAxISCg5SRUFTT05fTUFYX0FHRRAEEhMKD1JFQVNPTl9EUkFJTklORxAFEhgKFFJFQVNPTl9TTE9XX0NPTlNVTUVSEAYikwIKFFN1bW1hcml6ZUxvZ3NSZXF1ZXN0EisKCWJhY2t1cF9pZBgBIAEoCUIYukgV2AEBchAyDl5bMC05YS1mXXszMn0kEisKBmZpbHRlchgCIAEoCzIbLmJhY2t1cC52MS5Db250cm9sbGVyRmlsdGVyEiUKBndpbmRvdxgDIAEoCzIVLmJhY2t1cC52MS5UaW1lV2luZG93Onq6SHcadQoTYmFja3VwX2lkLm9yX2ZpbHRlchIyZWl0aGVyIGJhY2t1cF9pZCBvciBmaWx0ZXIgbXVzdCBiZSBnaXZlbiwgbm90IGJvdGgaKih0aGlzLmJhY2t1cF9pZCA9PSAnJykgPT0gaGFzKHRoaXMuZmlsdGVyKSK9AQoVU3VtbWFyaXplTG9nc1Jlc3BvbnNlEg0KBXRvdGFsGAEgASgDEigKBmxldmVscxgCIAMoCzIYLmJhY2t1cC52MS5Mb2dMZXZlbENvdW50EgwKBGxvZ3MYAyABKAMSLgoKZmlyc3RfdGltZRgEIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXASLQoJbGFzdF90aW1lGAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCpdCghMb2dPcmRlchIZChVMT0dfT1JERVJfVU5TUEVDSUZJRUQQABIaChZMT0dfT1JERVJfT0xERVNUX0ZJUlNUEAESGgoWTE9HX09SREVSX05FV0VTVF9GSVJTVBACMoYDCgpMb2dTZXJ2aWNlEkkKCkFwcGVuZExvZ3MSHC5iYWNrdXAudjEuQXBwZW5kTG9nc1JlcXVlc3QaHS5iYWNrdXAudjEuQXBwZW5kTG9nc1Jlc3BvbnNlEk0KCkluZ2VzdExvZ3MSHC5iYWNrdXAudjEuSW5nZXN0TG9nc1JlcXVlc3QaHS5iYWNrdXAudjEuSW5nZXN0TG9nc1Jlc3BvbnNlKAEwARJDCghMaXN0TG9ncxIaLmJhY2t1cC52MS5MaXN0TG9nc1JlcXVlc3QaGy5iYWNrdXAudjEuTGlzdExvZ3NSZXNwb25zZRJFCghUYWlsTG9ncxIaLmJhY2t1cC52MS5UYWlsTG9nc1JlcXVlc3QaGy5iYWNrdXAudjEuVGFpbExvZ3NSZXNwb25zZTABElIKDVN1bW1hcml6ZUxvZ3MSHy5iYWNrdXAudjEuU3VtbWFyaXplTG9nc1JlcXVlc3QaIC5iYWNrdXAudjEuU3VtbWFyaXplTG9nc1Jlc3BvbnNlYgZwcm90bzM", [file_backup_v1_controller, file_backup_v1_entry, file_backup_v1_window, file_buf_validate_validate, file_google_protobuf_duration, file_google_protobuf_timestamp]);
+  fileDesc("ChNiYWNrdXAvdjEvbG9nLnByb3RvEgliYWNrdXAudjEioAEKCExvZ0VudHJ5EhEKCWJhY2t1cF9pZBgBIAEoCRIKCgJpZBgCIAEoAxIiCgVsZXZlbBgDIAEoDjITLmJhY2t1cC52MS5Mb2dMZXZlbBIPCgdtZXNzYWdlGAQgASgJEi8KC2NyZWF0ZV90aW1lGAUgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIPCgdhdHRlbXB0GAYgASgFIrYBChFBcHBlbmRMb2dzUmVxdWVzdBIoCgliYWNrdXBfaWQYASABKAlCFbpIEnIQMg5eWzAtOWEtZl17MzJ9JBI0CgdlbnRyaWVzGAIgAygLMhYuYmFja3VwLnYxLk5ld0xvZ0VudHJ5Qgu6SAiSAQUIARDoBxIfCgpyZXF1ZXN0X2lkGAMgASgJQgu6SAjYAQFyA7ABARIgCgtsZWFzZV90b2tlbhgEIAEoCUILukgI2AEBcgOwAQEiSAoSQXBwZW5kTG9nc1Jlc3BvbnNlEhAKCGZpcnN0X2lkGAEgASgDEg8KB2xhc3RfaWQYAiABKAMSDwoHZHJvcHBlZBgDIAEoBSJ3ChFJbmdlc3RMb2dzUmVxdWVzdBInCgVzdGFydBgBIAEoCzIWLmJhY2t1cC52MS5Jbmdlc3RTdGFydEgAEicKBWJhdGNoGAIgASgLMhYuYmFja3VwLnYxLkluZ2VzdEJhdGNoSABCEAoHcmVxdWVzdBIFukgCCAEidgoLSW5nZXN0U3RhcnQSKAoJYmFja3VwX2lkGAEgASgJQhW6SBJyEDIOXlswLTlhLWZdezMyfSQSGwoJd3JpdGVyX2lkGAIgASgJQgi6SAVyA7ABARIgCgtsZWFzZV90b2tlbhgDIAEoCUILukgI2AEBcgOwAQEiXAoLSW5nZXN0QmF0Y2gSFwoGbnVtYmVyGAEgASgDQge6SAQiAigBEjQKB2VudHJpZXMYAiADKAsyFi5iYWNrdXAudjEuTmV3TG9nRW50cnlCC7pICJIBBQgBEOgHIqYBChJJbmdlc3RMb2dzUmVzcG9uc2USKwoHc3RhcnRlZBgBIAEoCzIYLmJhY2t1cC52MS5Jbmdlc3RTdGFydGVkSAASNQoMYWNrbm93bGVkZ2VkGAIgASgLMh0uYmFja3VwLnYxLkluZ2VzdEFja25vd2xlZGdlZEgAEiMKA2VuZBgDIAEoCzIULmJhY2t1cC52MS5Jbmdlc3RFbmRIAEIHCgVldmVudCIkCg1Jbmdlc3RTdGFydGVkEhMKC2xhc3RfbnVtYmVyGAEgASgDIksKEkluZ2VzdEFja25vd2xlZGdlZBITCgtsYXN0X251bWJlchgBIAEoAxIPCgdsYXN0X2lkGAIgASgDEg8KB2Ryb3BwZWQYAyABKAUisgEKCUluZ2VzdEVuZBIrCgZyZWFzb24YASABKA4yGy5iYWNrdXAudjEuSW5nZXN0RW5kLlJlYXNvbiJ4CgZSZWFzb24SFgoSUkVBU09OX1VOU1BFQ0lGSUVEEAASEgoOUkVBU09OX01BWF9BR0UQARITCg9SRUFTT05fRFJBSU5JTkcQAhIYChRSRUFTT05fU0xPV19DT05TVU1FUhADEhMKD1JFQVNPTl9GSU5JU0hFRBAEIs8DCg9MaXN0TG9nc1JlcXVlc3QSKwoJYmFja3VwX2lkGAEgASgJQhi6SBXYAQFyEDIOXlswLTlhLWZdezMyfSQSKwoGZmlsdGVyGAggASgLMhsuYmFja3VwLnYxLkNvbnRyb2xsZXJGaWx0ZXISOAoJbWF4X2xldmVsGAIgASgOMhMuYmFja3VwLnYxLkxvZ0xldmVsQhC6SA2CAQoYABgUGB4YKBgyEiUKBndpbmRvdxgDIAEoCzIVLmJhY2t1cC52MS5UaW1lV2luZG93EhoKBHRleHQYBCABKAlCDLpICXIHGMgBugEBABIsCgVvcmRlchgFIAEoDjITLmJhY2t1cC52MS5Mb2dPcmRlckIIukgFggECEAESHQoJcGFnZV9zaXplGAYgASgFQgq6SAcaBRjoBygAEhwKCnBhZ2VfdG9rZW4YByABKAlCCLpIBXIDKIAgOnq6SHcadQoTYmFja3VwX2lkLm9yX2ZpbHRlchIyZWl0aGVyIGJhY2t1cF9pZCBvciBmaWx0ZXIgbXVzdCBiZSBnaXZlbiwgbm90IGJvdGgaKih0aGlzLmJhY2t1cF9pZCA9PSAnJykgPT0gaGFzKHRoaXMuZmlsdGVyKSJRChBMaXN0TG9nc1Jlc3BvbnNlEiQKB2VudHJpZXMYASADKAsyEy5iYWNrdXAudjEuTG9nRW50cnkSFwoPbmV4dF9wYWdlX3Rva2VuGAIgASgJIqcGCg9UYWlsTG9nc1JlcXVlc3QSMgoKYmFja3VwX2lkcxgBIAMoCUIeukgbkgEYEGQYASISchAyDl5bMC05YS1mXXszMn0kEhsKBGxhc3QYAiABKAVCC7pICBoGGMCEPSgASAASRAoFc2luY2UYAyABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wQhe6SBSyAREiDQj/gtH/rwcQ/5Pr3AMyAEgAEhsKCGFmdGVyX2lkGAQgASgDQge6SAQiAigASAASJAoMcmVzdW1lX3Rva2VuGAUgASgJQgy6SAlyByABKICAgAFIABI4CgltYXhfbGV2ZWwYBiABKA4yEy5iYWNrdXAudjEuTG9nTGV2ZWxCELpIDYIBChgAGBQYHhgoGDISDgoGZm9sbG93GAcgASgIEhYKDnVudGlsX2ZpbmlzaGVkGAggASgIEiUKBmZpbHRlchgJIAEoCzIVLmJhY2t1cC52MS5UYWlsRmlsdGVyEhIKCmV2ZXJ5dGhpbmcYCiABKAg6kwO6SI8DGrIBChRiYWNrdXBfaWRzLm9yX2ZpbHRlchI2b25lIG9mIGJhY2t1cF9pZHMsIGZpbHRlciBhbmQgZXZlcnl0aGluZyBtdXN0IGJlIGdpdmVuGmIodGhpcy5iYWNrdXBfaWRzLnNpemUoKSA+IDAgPyAxIDogMCkgKyAoaGFzKHRoaXMuZmlsdGVyKSA/IDEgOiAwKSArICh0aGlzLmV2ZXJ5dGhpbmcgPyAxIDogMCkgPT0gMRprCg9hZnRlcl9pZC5zaW5nbGUSJGFmdGVyX2lkIG5lZWRzIGV4YWN0bHkgb25lIGJhY2t1cCBpZBoyIWhhcyh0aGlzLmFmdGVyX2lkKSB8fCB0aGlzLmJhY2t1cF9pZHMuc2l6ZSgpID09IDEaawoUdW50aWxfZmluaXNoZWQubmFtZWQSH3VudGlsX2ZpbmlzaGVkIG5lZWRzIGJhY2t1cCBpZHMaMiF0aGlzLnVudGlsX2ZpbmlzaGVkIHx8IHRoaXMuYmFja3VwX2lkcy5zaXplKCkgPiAwQgcKBXN0YXJ0IsYCCgpUYWlsRmlsdGVyEjEKCW9wZXJhdGlvbhgBIAEoDjIULmJhY2t1cC52MS5PcGVyYXRpb25CCLpIBYIBAhABEicKBHR5cGUYAiABKA4yDy5iYWNrdXAudjEuVHlwZUIIukgFggECEAESHQoHaXRlbV9pZBgDIAEoA0IHukgEIgIoAEgAiAEBEh0KB3VzZXJfaWQYBCABKANCB7pIBCICKABIAYgBARKFAQoIcHVycG9zZXMYBSADKA4yEi5iYWNrdXAudjEuUHVycG9zZUJfukhckgFZEGQiVboBUgoNcHVycG9zZS5yYW5nZRIbbXVzdCBiZSBiZXR3ZWVuIDEgYW5kIDMyNzY3GiRpbnQodGhpcykgPj0gMSAmJiBpbnQodGhpcykgPD0gMzI3NjdCCgoIX2l0ZW1faWRCCgoIX3VzZXJfaWQi+wIKEFRhaWxMb2dzUmVzcG9uc2USKQoHc3RhcnRlZBgBIAEoCzIWLmJhY2t1cC52MS5UYWlsU3RhcnRlZEgAEikKB2VudHJpZXMYAiABKAsyFi5iYWNrdXAudjEuVGFpbEVudHJpZXNIABIsCgljYXVnaHRfdXAYAyABKAsyFy5iYWNrdXAudjEuVGFpbENhdWdodFVwSAASMAoLZmVsbF9iZWhpbmQYBCABKAsyGS5iYWNrdXAudjEuVGFpbEZlbGxCZWhpbmRIABIvCgpjaGVja3BvaW50GAUgASgLMhkuYmFja3VwLnYxLlRhaWxDaGVja3BvaW50SAASLQoJdHJ1bmNhdGVkGAYgASgLMhguYmFja3VwLnYxLlRhaWxUcnVuY2F0ZWRIABIlCgVzdGF0ZRgHIAEoCzIULmJhY2t1cC52MS5UYWlsU3RhdGVIABIhCgNlbmQYCCABKAsyEi5iYWNrdXAudjEuVGFpbEVuZEgAQgcKBWV2ZW50ImUKB0xvZ0hlYWQSEQoJYmFja3VwX2lkGAEgASgJEhAKCGZpcnN0X2lkGAIgASgDEg8KB2xhc3RfaWQYAyABKAMSFgoJc2VhbGVkX2lkGAQgASgDSACIAQFCDAoKX3NlYWxlZF9pZCLSAQoLVGFpbFN0YXJ0ZWQSIQoFaGVhZHMYASADKAsyEi5iYWNrdXAudjEuTG9nSGVhZBIUCgxyZXN1bWVfdG9rZW4YAiABKAkSLAoJaGVhcnRiZWF0GAMgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEioKB21heF9hZ2UYBCABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SMAoNd3JpdGVfdGltZW91dBgFIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbiJcCgtUYWlsRW50cmllcxIRCgliYWNrdXBfaWQYASABKAkSJAoHZW50cmllcxgCIAMoCzITLmJhY2t1cC52MS5Mb2dFbnRyeRIUCgxyZXN1bWVfdG9rZW4YAyABKAkiMgoMVGFpbFBvc2l0aW9uEhEKCWJhY2t1cF9pZBgBIAEoCRIPCgdsYXN0X2lkGAIgASgDIlAKDFRhaWxDYXVnaHRVcBIUCgxyZXN1bWVfdG9rZW4YASABKAkSKgoJcG9zaXRpb25zGAIgAygLMhcuYmFja3VwLnYxLlRhaWxQb3NpdGlvbiIzCg5UYWlsRmVsbEJlaGluZBIUCgxyZXN1bWVfdG9rZW4YASABKAkSCwoDbGFnGAIgASgDIlIKDlRhaWxDaGVja3BvaW50EhQKDHJlc3VtZV90b2tlbhgBIAEoCRIqCglwb3NpdGlvbnMYAiADKAsyFy5iYWNrdXAudjEuVGFpbFBvc2l0aW9uIlgKDVRhaWxUcnVuY2F0ZWQSEQoJYmFja3VwX2lkGAEgASgJEg8KB2Zyb21faWQYAiABKAMSDQoFdG9faWQYAyABKAMSFAoMcmVzdW1lX3Rva2VuGAQgASgJIlMKCVRhaWxTdGF0ZRIRCgliYWNrdXBfaWQYASABKAkSIQoGc3RhdHVzGAIgASgOMhEuYmFja3VwLnYxLlN0YXR1cxIQCghwcm9ncmVzcxgDIAEoASKEAgoHVGFpbEVuZBIpCgZyZWFzb24YASABKA4yGS5iYWNrdXAudjEuVGFpbEVuZC5SZWFzb24SFAoMcmVzdW1lX3Rva2VuGAIgASgJEhEKCWJhY2t1cF9pZBgDIAEoCSKkAQoGUmVhc29uEhYKElJFQVNPTl9VTlNQRUNJRklFRBAAEhEKDVJFQVNPTl9TRUFMRUQQARISCg5SRUFTT05fREVMRVRFRBACEhgKFFJFQVNPTl9OT1RfRk9MTE9XSU5HEAMSEgoOUkVBU09OX01BWF9BR0UQBBITCg9SRUFTT05fRFJBSU5JTkcQBRIYChRSRUFTT05fU0xPV19DT05TVU1FUhAGIpMCChRTdW1tYXJpemVMb2dzUmVxdWVzdBIrCgliYWNrdXBfaWQYASABKAlCGLpIFdgBAXIQMg5eWzAtOWEtZl17MzJ9JBIrCgZmaWx0ZXIYAiABKAsyGy5iYWNrdXAudjEuQ29udHJvbGxlckZpbHRlchIlCgZ3aW5kb3cYAyABKAsyFS5iYWNrdXAudjEuVGltZVdpbmRvdzp6ukh3GnUKE2JhY2t1cF9pZC5vcl9maWx0ZXISMmVpdGhlciBiYWNrdXBfaWQgb3IgZmlsdGVyIG11c3QgYmUgZ2l2ZW4sIG5vdCBib3RoGioodGhpcy5iYWNrdXBfaWQgPT0gJycpID09IGhhcyh0aGlzLmZpbHRlcikivQEKFVN1bW1hcml6ZUxvZ3NSZXNwb25zZRINCgV0b3RhbBgBIAEoAxIoCgZsZXZlbHMYAiADKAsyGC5iYWNrdXAudjEuTG9nTGV2ZWxDb3VudBIMCgRsb2dzGAMgASgDEi4KCmZpcnN0X3RpbWUYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi0KCWxhc3RfdGltZRgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAqXQoITG9nT3JkZXISGQoVTE9HX09SREVSX1VOU1BFQ0lGSUVEEAASGgoWTE9HX09SREVSX09MREVTVF9GSVJTVBABEhoKFkxPR19PUkRFUl9ORVdFU1RfRklSU1QQAjKGAwoKTG9nU2VydmljZRJJCgpBcHBlbmRMb2dzEhwuYmFja3VwLnYxLkFwcGVuZExvZ3NSZXF1ZXN0Gh0uYmFja3VwLnYxLkFwcGVuZExvZ3NSZXNwb25zZRJNCgpJbmdlc3RMb2dzEhwuYmFja3VwLnYxLkluZ2VzdExvZ3NSZXF1ZXN0Gh0uYmFja3VwLnYxLkluZ2VzdExvZ3NSZXNwb25zZSgBMAESQwoITGlzdExvZ3MSGi5iYWNrdXAudjEuTGlzdExvZ3NSZXF1ZXN0GhsuYmFja3VwLnYxLkxpc3RMb2dzUmVzcG9uc2USRQoIVGFpbExvZ3MSGi5iYWNrdXAudjEuVGFpbExvZ3NSZXF1ZXN0GhsuYmFja3VwLnYxLlRhaWxMb2dzUmVzcG9uc2UwARJSCg1TdW1tYXJpemVMb2dzEh8uYmFja3VwLnYxLlN1bW1hcml6ZUxvZ3NSZXF1ZXN0GiAuYmFja3VwLnYxLlN1bW1hcml6ZUxvZ3NSZXNwb25zZWIGcHJvdG8z", [file_backup_v1_controller, file_backup_v1_entry, file_backup_v1_window, file_buf_validate_validate, file_google_protobuf_duration, file_google_protobuf_timestamp]);
 
 /**
  * A line of a log.
@@ -539,7 +539,7 @@ export const ListLogsResponseSchema: GenMessage<ListLogsResponse> = /*@__PURE__*
  */
 export type TailLogsRequest = Message<"backup.v1.TailLogsRequest"> & {
   /**
-   * 1 to 100 different ids, each of 32 lower-case hexadecimal digits.
+   * Up to 100 different ids, each of 32 lower-case hexadecimal digits.
    *
    * @generated from field: repeated string backup_ids = 1;
    */
@@ -576,7 +576,8 @@ export type TailLogsRequest = Message<"backup.v1.TailLogsRequest"> & {
     case: "afterId";
   } | {
     /**
-     * Where the stream that gave this token was. It must cover all of `backup_ids`; the other arguments may differ.
+     * Where the stream that gave this token was. It must cover all of `backup_ids`, or be of the same `filter`, or of `everything`; the
+     * other arguments may differ.
      *
      * @generated from field: string resume_token = 5;
      */
@@ -599,11 +600,26 @@ export type TailLogsRequest = Message<"backup.v1.TailLogsRequest"> & {
   follow: boolean;
 
   /**
-   * Follow, and end when every backup has finished and its log was delivered up to the seal that its last transition wrote.
+   * Follow, and end when every backup has finished and its log was delivered up to the seal that its last transition wrote. Only with
+   * `backup_ids`.
    *
    * @generated from field: bool until_finished = 8;
    */
   untilFinished: boolean;
+
+  /**
+   * Instead of `backup_ids`: the backups of all controllers that match, now or later.
+   *
+   * @generated from field: backup.v1.TailFilter filter = 9;
+   */
+  filter?: TailFilter | undefined;
+
+  /**
+   * Instead of both: all backups, those without a controller too.
+   *
+   * @generated from field: bool everything = 10;
+   */
+  everything: boolean;
 };
 
 /**
@@ -612,6 +628,55 @@ export type TailLogsRequest = Message<"backup.v1.TailLogsRequest"> & {
  */
 export const TailLogsRequestSchema: GenMessage<TailLogsRequest> = /*@__PURE__*/
   messageDesc(file_backup_v1_log, 12);
+
+/**
+ * Which backups to tail, by their controllers: those that meet all that is given.
+ *
+ * @generated from message backup.v1.TailFilter
+ */
+export type TailFilter = Message<"backup.v1.TailFilter"> & {
+  /**
+   * What the run does.
+   *
+   * @generated from field: backup.v1.Operation operation = 1;
+   */
+  operation: Operation;
+
+  /**
+   * What it covers.
+   *
+   * @generated from field: backup.v1.Type type = 2;
+   */
+  type: Type;
+
+  /**
+   * The course, section or activity.
+   *
+   * @generated from field: optional int64 item_id = 3;
+   */
+  itemId?: bigint | undefined;
+
+  /**
+   * The user who owns the run.
+   *
+   * @generated from field: optional int64 user_id = 4;
+   */
+  userId?: bigint | undefined;
+
+  /**
+   * Any of these purposes, each between 1 and 32767; at most 100.
+   *
+   * @generated from field: repeated backup.v1.Purpose purposes = 5;
+   */
+  purposes: Purpose[];
+};
+
+/**
+ * Describes the message backup.v1.TailFilter.
+ * Use `create(TailFilterSchema)` to create a new message.
+ */
+export const TailFilterSchema: GenMessage<TailFilter> = /*@__PURE__*/
+  messageDesc(file_backup_v1_log, 13);
 
 /**
  * What a tail tells.
@@ -696,7 +761,7 @@ export type TailLogsResponse = Message<"backup.v1.TailLogsResponse"> & {
  * Use `create(TailLogsResponseSchema)` to create a new message.
  */
 export const TailLogsResponseSchema: GenMessage<TailLogsResponse> = /*@__PURE__*/
-  messageDesc(file_backup_v1_log, 13);
+  messageDesc(file_backup_v1_log, 14);
 
 /**
  * What a log holds.
@@ -738,7 +803,7 @@ export type LogHead = Message<"backup.v1.LogHead"> & {
  * Use `create(LogHeadSchema)` to create a new message.
  */
 export const LogHeadSchema: GenMessage<LogHead> = /*@__PURE__*/
-  messageDesc(file_backup_v1_log, 14);
+  messageDesc(file_backup_v1_log, 15);
 
 /**
  * The tail is accepted.
@@ -747,7 +812,7 @@ export const LogHeadSchema: GenMessage<LogHead> = /*@__PURE__*/
  */
 export type TailStarted = Message<"backup.v1.TailStarted"> & {
   /**
-   * One for each backup, in the order of the request.
+   * One for each of `backup_ids`, in the order of the request.
    *
    * @generated from field: repeated backup.v1.LogHead heads = 1;
    */
@@ -787,7 +852,7 @@ export type TailStarted = Message<"backup.v1.TailStarted"> & {
  * Use `create(TailStartedSchema)` to create a new message.
  */
 export const TailStartedSchema: GenMessage<TailStarted> = /*@__PURE__*/
-  messageDesc(file_backup_v1_log, 15);
+  messageDesc(file_backup_v1_log, 16);
 
 /**
  * Entries of one backup, ids ascending; together with what was left out by the filter there is no gap to the entries before.
@@ -810,7 +875,8 @@ export type TailEntries = Message<"backup.v1.TailEntries"> & {
   entries: LogEntry[];
 
   /**
-   * Continues after these entries.
+   * Continues after these entries. Empty in a tail by filter or of everything while more is about to come: who has to resume before the
+   * next token goes on with the one before, and leaves out the ids that it has.
    *
    * @generated from field: string resume_token = 3;
    */
@@ -822,7 +888,7 @@ export type TailEntries = Message<"backup.v1.TailEntries"> & {
  * Use `create(TailEntriesSchema)` to create a new message.
  */
 export const TailEntriesSchema: GenMessage<TailEntries> = /*@__PURE__*/
-  messageDesc(file_backup_v1_log, 16);
+  messageDesc(file_backup_v1_log, 17);
 
 /**
  * Up to where a log was looked at.
@@ -850,7 +916,7 @@ export type TailPosition = Message<"backup.v1.TailPosition"> & {
  * Use `create(TailPositionSchema)` to create a new message.
  */
 export const TailPositionSchema: GenMessage<TailPosition> = /*@__PURE__*/
-  messageDesc(file_backup_v1_log, 17);
+  messageDesc(file_backup_v1_log, 18);
 
 /**
  * The subscriber has everything.
@@ -866,7 +932,7 @@ export type TailCaughtUp = Message<"backup.v1.TailCaughtUp"> & {
   resumeToken: string;
 
   /**
-   * One for each backup.
+   * One for each of `backup_ids`.
    *
    * @generated from field: repeated backup.v1.TailPosition positions = 2;
    */
@@ -878,7 +944,7 @@ export type TailCaughtUp = Message<"backup.v1.TailCaughtUp"> & {
  * Use `create(TailCaughtUpSchema)` to create a new message.
  */
 export const TailCaughtUpSchema: GenMessage<TailCaughtUp> = /*@__PURE__*/
-  messageDesc(file_backup_v1_log, 18);
+  messageDesc(file_backup_v1_log, 19);
 
 /**
  * The subscriber is more than one message behind.
@@ -906,7 +972,7 @@ export type TailFellBehind = Message<"backup.v1.TailFellBehind"> & {
  * Use `create(TailFellBehindSchema)` to create a new message.
  */
 export const TailFellBehindSchema: GenMessage<TailFellBehind> = /*@__PURE__*/
-  messageDesc(file_backup_v1_log, 19);
+  messageDesc(file_backup_v1_log, 20);
 
 /**
  * Everything up to here was looked at, and what matches was delivered. It moves on when nothing matches, too.
@@ -922,7 +988,7 @@ export type TailCheckpoint = Message<"backup.v1.TailCheckpoint"> & {
   resumeToken: string;
 
   /**
-   * One for each backup.
+   * One for each of `backup_ids`.
    *
    * @generated from field: repeated backup.v1.TailPosition positions = 2;
    */
@@ -934,7 +1000,7 @@ export type TailCheckpoint = Message<"backup.v1.TailCheckpoint"> & {
  * Use `create(TailCheckpointSchema)` to create a new message.
  */
 export const TailCheckpointSchema: GenMessage<TailCheckpoint> = /*@__PURE__*/
-  messageDesc(file_backup_v1_log, 20);
+  messageDesc(file_backup_v1_log, 21);
 
 /**
  * A part of the history is gone.
@@ -950,7 +1016,8 @@ export type TailTruncated = Message<"backup.v1.TailTruncated"> & {
   backupId: string;
 
   /**
-   * First id that is missing.
+   * First id that is missing. When a tail by filter or of everything is resumed whose token is older than retention allows, some of the missing
+   * ones may have been delivered.
    *
    * @generated from field: int64 from_id = 2;
    */
@@ -976,7 +1043,7 @@ export type TailTruncated = Message<"backup.v1.TailTruncated"> & {
  * Use `create(TailTruncatedSchema)` to create a new message.
  */
 export const TailTruncatedSchema: GenMessage<TailTruncated> = /*@__PURE__*/
-  messageDesc(file_backup_v1_log, 21);
+  messageDesc(file_backup_v1_log, 22);
 
 /**
  * Where a controller stands.
@@ -1011,7 +1078,7 @@ export type TailState = Message<"backup.v1.TailState"> & {
  * Use `create(TailStateSchema)` to create a new message.
  */
 export const TailStateSchema: GenMessage<TailState> = /*@__PURE__*/
-  messageDesc(file_backup_v1_log, 22);
+  messageDesc(file_backup_v1_log, 23);
 
 /**
  * The stream ends.
@@ -1046,7 +1113,7 @@ export type TailEnd = Message<"backup.v1.TailEnd"> & {
  * Use `create(TailEndSchema)` to create a new message.
  */
 export const TailEndSchema: GenMessage<TailEnd> = /*@__PURE__*/
-  messageDesc(file_backup_v1_log, 23);
+  messageDesc(file_backup_v1_log, 24);
 
 /**
  * Why a tail ends.
@@ -1115,7 +1182,7 @@ export type TailEnd_Reason = (typeof TailEnd_Reason)[keyof typeof TailEnd_Reason
  * Describes the enum backup.v1.TailEnd.Reason.
  */
 export const TailEnd_ReasonSchema: GenEnum<TailEnd_Reason> = /*@__PURE__*/
-  enumDesc(file_backup_v1_log, 23, 0);
+  enumDesc(file_backup_v1_log, 24, 0);
 
 /**
  * Which entries to count.
@@ -1150,7 +1217,7 @@ export type SummarizeLogsRequest = Message<"backup.v1.SummarizeLogsRequest"> & {
  * Use `create(SummarizeLogsRequestSchema)` to create a new message.
  */
 export const SummarizeLogsRequestSchema: GenMessage<SummarizeLogsRequest> = /*@__PURE__*/
-  messageDesc(file_backup_v1_log, 24);
+  messageDesc(file_backup_v1_log, 25);
 
 /**
  * How many entries there are.
@@ -1199,7 +1266,7 @@ export type SummarizeLogsResponse = Message<"backup.v1.SummarizeLogsResponse"> &
  * Use `create(SummarizeLogsResponseSchema)` to create a new message.
  */
 export const SummarizeLogsResponseSchema: GenMessage<SummarizeLogsResponse> = /*@__PURE__*/
-  messageDesc(file_backup_v1_log, 25);
+  messageDesc(file_backup_v1_log, 26);
 
 /**
  * The order of a list of entries.
@@ -1306,15 +1373,19 @@ export const LogService: GenService<{
     output: typeof ListLogsResponseSchema;
   },
   /**
-   * Delivers the entries of up to 100 backups: those that are there from the start position on and then, when following, every new one
-   * as soon as it is durable.
+   * Delivers the entries of up to 100 backups, of all backups that match a filter, or of all: those that are there from the start position on
+   * and then, when following, every new one as soon as it is durable.
    *
    * Every committed entry that matches is delivered exactly once, in the order of ids within its backup, whichever replica wrote it. A
    * stream that breaks is continued on any replica with the last resume token received. A backup that does not exist yet is waited for.
    * The stream ends with OK after an `end` event; only when the replica shuts down (DRAINING) UNAVAILABLE follows the event, so that
    * ordinary retry policies connect again. Use no deadline, or one of at most 24 hours.
    *
-   * Errors: INVALID_ARGUMENT (RESUME_TOKEN_INVALID), ABORTED (HISTORY_DIVERGED), RESOURCE_EXHAUSTED (TOO_MANY_STREAMS).
+   * A tail by filter, or of everything, goes from log to log: entries of different backups come in no particular order. A backup that begins to
+   * match is picked up: from its first entry on if its controller is new, from about then on if its controller has changed. It tells no
+   * `state` (WatchControllers has the same filter), no backup's end, and names no backups in `started`, `caught_up` and `checkpoint`.
+   *
+   * Errors: INVALID_ARGUMENT (RESUME_TOKEN_INVALID), ABORTED (HISTORY_DIVERGED), RESOURCE_EXHAUSTED (TOO_MANY_STREAMS, TAIL_TOO_WIDE).
    *
    * @generated from rpc backup.v1.LogService.TailLogs
    */
