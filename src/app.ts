@@ -105,7 +105,7 @@ export async function startApp(config: Config, log: Logger): Promise<App> {
       outageMs: config.TAIL_OUTAGE,
       direct: config.NOTIFY === 'on',
       transactionMs,
-      recentBytes: 32 * 1024 * 1024,
+      recentBytes: config.TAIL_RECENT_BYTES,
     }),
   );
   const tell: Tell = (backupId, entries, appended) => {

@@ -118,6 +118,11 @@ export const settings = z.object({
     .prefault('5s')
     .describe('How often a tail, a watch or a parked claim looks without having been woken'),
   TAIL_MAX_AGE: duration.prefault('30m').describe('How old a tail or watch may become (80 to 120 % of it)'),
+  TAIL_RECENT_BYTES: integer(0, 2_147_483_647)
+    .prefault('33554432')
+    .describe(
+      'How much of what came last this replica keeps for tails; who is further behind reads it from the database',
+    ),
   TAIL_OUTAGE: duration.prefault('30s').describe('How long a tail or watch waits for a database that is away'),
   NOTIFY: z
     .enum(['on', 'off'])

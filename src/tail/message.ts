@@ -14,11 +14,12 @@ import { lengthDelimited } from '../log/encode.ts';
 import type { Head } from '../log/head.ts';
 import type { Tokens } from '../tokens.ts';
 import type { FollowedLog } from './followed.ts';
+import type { WideRequest } from './placing.ts';
 import { openPlaces, openToken, sealPlaces, sealToken } from './resume.ts';
 import type { PlainStart, Start } from './start.ts';
 import type { TailEvent } from './tail.ts';
 import type { Page } from './watched.ts';
-import type { WideEvent, WideRequest } from './wide.ts';
+import type { WideEvent } from './wide.ts';
 
 /** Where a tail of named backups is to start. */
 export function startOf({ start, backupIds }: TailLogsRequest, tokens: Tokens): Start {

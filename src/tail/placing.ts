@@ -2,9 +2,16 @@ import type { Pool } from 'pg';
 import { type Active, readIdsAt, readRange } from '../log/active.ts';
 import { type Head, matchesRun, type RunFilter, readHeads } from '../log/head.ts';
 import { END, Places, type Region } from './places.ts';
-import { startPositions } from './start.ts';
+import { type PlainStart, startPositions } from './start.ts';
 import { WatchedLog } from './watched.ts';
-import type { WideRequest } from './wide.ts';
+
+export type WideRequest = {
+  /** Absent: all logs, those without a controller too. */
+  filter: RunFilter | undefined;
+  start: PlainStart | { from: 'places'; places: Places };
+  maxLevel: number;
+  follow: boolean;
+};
 
 /** Where a tail of many logs starts, by what was active when it came. */
 export async function beginPlaces(

@@ -1,9 +1,9 @@
 import type { Pool } from 'pg';
+import type { Latch } from '../latch.ts';
 import { type Encoded, encodeEntries } from '../log/encode.ts';
 import type { Head } from '../log/head.ts';
 import type { News } from '../log/news.ts';
 import { ALL_LEVELS, type Entry, fingerprint, type PageLimits, type Position, readAfter } from '../log/page.ts';
-import type { Reader } from './reader.ts';
 
 /** Entries as they are delivered: elements of `TailEntries.entries` on the wire. */
 export type Page = {
@@ -19,6 +19,9 @@ export type Page = {
 /** Entries that came together, encoded once for all who read them. */
 export type Chunk = { log: WatchedLog; before: Position; end: Position; levels: number[]; encoded: Encoded };
 
+/** Who is woken when a log has moved, and told when it cannot be looked at any more. */
+export type Follower = { latch: Latch; fail(error: unknown): void };
+
 /** What a page is asked for. */
 export type Asked = { upTo: bigint; maxLevel: number };
 
@@ -28,7 +31,7 @@ const ENTRIES = 2;
 /** A log that somebody follows on this replica: where it stands, and what came last. */
 export class WatchedLog {
   readonly backupId: string;
-  readonly readers = new Set<Reader>();
+  readonly readers = new Set<Follower>();
   head: Head | undefined;
   /** When the last look at it began, by `performance.now()`. */
   lookedAt = Number.NEGATIVE_INFINITY;

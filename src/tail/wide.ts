@@ -1,22 +1,13 @@
 import { ErrorReason, StatusError } from '../errors.ts';
 import { lifespan } from '../lifespan.ts';
-import { matchesRun, type RunFilter, readHeads } from '../log/head.ts';
+import { matchesRun, readHeads } from '../log/head.ts';
 import type { Position } from '../log/page.ts';
 import { rideOut } from '../outage.ts';
 import { diverged } from './followed.ts';
 import { Places } from './places.ts';
-import { beginPlaces, placeLogs, readOn, settledAt } from './placing.ts';
-import type { PlainStart } from './start.ts';
+import { beginPlaces, placeLogs, readOn, settledAt, type WideRequest } from './placing.ts';
 import type { EndReason, TailSource } from './tail.ts';
 import { type Page, WatchedLog } from './watched.ts';
-
-export type WideRequest = {
-  /** Absent: all logs, those without a controller too. */
-  filter: RunFilter | undefined;
-  start: PlainStart | { from: 'places'; places: Places };
-  maxLevel: number;
-  follow: boolean;
-};
 
 /** What a tail of many logs tells. `places` are where it continues after this event: until the next one. */
 export type WideEvent = { places: Places } & (

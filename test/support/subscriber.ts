@@ -12,12 +12,12 @@ export class Subscriber implements AsyncDisposable {
   readonly history: History;
   /** Resolves when the stream is over: with the error that it ended with, if any. */
   readonly done: Promise<ServiceError | undefined>;
-  readonly #request: Request;
+  readonly request: Request;
   readonly #abort = new AbortController();
   #error: Error | undefined;
 
   constructor(replica: Pick<Replica, 'logs'>, request: Request, history?: History, timeoutMs?: number) {
-    this.#request = request;
+    this.request = request;
     this.history = history ?? new History(request.maxLevel);
     this.history.opened();
     const options = { signal: this.#abort.signal, ...(timeoutMs && { timeoutMs }) };
@@ -57,7 +57,7 @@ export class Subscriber implements AsyncDisposable {
   /** Goes on with the last token, on this replica or another. */
   resume(replica: Pick<Replica, 'logs'>): Subscriber {
     const start = { case: 'resumeToken', value: this.history.token } as const;
-    return new Subscriber(replica, { ...this.#request, start }, this.history);
+    return new Subscriber(replica, { ...this.request, start }, this.history);
   }
 
   async cancel(): Promise<void> {

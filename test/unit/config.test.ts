@@ -87,6 +87,11 @@ const table: Record<Name, { unset: unknown; good: Record<string, unknown>; bad: 
   TAIL_POLL: { unset: 5000, ...milliseconds, bad: notDurations },
   TAIL_MAX_AGE: { unset: 1_800_000, ...milliseconds, bad: notDurations },
   TAIL_OUTAGE: { unset: 30_000, ...milliseconds, bad: notDurations },
+  TAIL_RECENT_BYTES: {
+    unset: 33_554_432,
+    good: { '0': 0, '2147483647': 2_147_483_647 },
+    bad: ['', '-1', '2147483648', '1k'],
+  },
   NOTIFY: { unset: 'on', good: { on: 'on', off: 'off' }, bad: ['', 'ON', 'true', '1'] },
   NOTIFY_HEARTBEAT: { unset: 10_000, ...milliseconds, bad: notDurations },
   HEALTH_INTERVAL: { unset: 1000, ...milliseconds, bad: notDurations },

@@ -7,14 +7,17 @@ import {
   IngestStartSchema,
   ListLogsRequestSchema,
   SummarizeLogsRequestSchema,
+  TailFilterSchema,
   TailLogsRequestSchema,
 } from '../../../src/gen/backup/v1/log_pb.ts';
 import { describeRules, refuses, table } from '../../support/rules.ts';
+import { operation, purposes, type } from './controller/values.ts';
 import {
   backupId,
   badHex,
   badNanos,
   hex,
+  int64From,
   optionalLeaseToken,
   pageSize,
   pageToken,
@@ -103,7 +106,7 @@ describeRules(file_backup_v1_log, [
       backupIds: {
         accepts: [[hex(1)], upTo(100).map(hex)],
         refuses: {
-          backup_ids: [[], upTo(101).map(hex), [hex(1), hex(2), hex(1)]],
+          backup_ids: [upTo(101).map(hex), [hex(1), hex(2), hex(1)]],
           'backup_ids[0]': badHex(hex(1)).map(bad => [bad]),
         },
       },
@@ -116,20 +119,53 @@ describeRules(file_backup_v1_log, [
           { case: 'afterId', value: 0n },
           { case: 'afterId', value: 2n ** 63n - 1n },
           { case: 'resumeToken', value: 'x' },
-          { case: 'resumeToken', value: 'x'.repeat(16_384) },
+          { case: 'resumeToken', value: 'x'.repeat(2_097_152) },
         ],
         refuses: {
           last: [-1, 1_000_001, 2 ** 31 - 1].map(value => ({ case: 'last', value })),
           since: time('since', 0n).refuses['since']!.map(value => ({ case: 'since', value })),
           after_id: [-1n, -(2n ** 63n)].map(value => ({ case: 'afterId', value })),
-          resume_token: ['', 'x'.repeat(16_385), 'ä'.repeat(8193)].map(value => ({ case: 'resumeToken', value })),
+          resume_token: ['', 'x'.repeat(2_097_153), 'ä'.repeat(1_048_577)].map(value => ({
+            case: 'resumeToken',
+            value,
+          })),
         },
       },
       maxLevel,
       whole: {
-        accepts: [{ backupIds: [hex(1)], start: { case: 'afterId', value: 1n } }],
-        refuses: { after_id: [{ backupIds: [hex(1), hex(2)], start: { case: 'afterId', value: 1n } }] },
+        accepts: [
+          { backupIds: [hex(1)], start: { case: 'afterId', value: 1n } },
+          { backupIds: [], filter: {} },
+          { backupIds: [], everything: true },
+        ],
+        refuses: {
+          after_id: [
+            { backupIds: [hex(1), hex(2)], start: { case: 'afterId', value: 1n } },
+            { backupIds: [], everything: true, start: { case: 'afterId', value: 1n } },
+          ],
+          backup_ids: [
+            { backupIds: [] },
+            { filter: {} },
+            { everything: true },
+            { backupIds: [], filter: {}, everything: true },
+          ],
+          until_finished: [
+            { backupIds: [], filter: {}, untilFinished: true },
+            { backupIds: [], everything: true, untilFinished: true },
+          ],
+        },
       },
+    },
+  ),
+  table(
+    TailFilterSchema,
+    {},
+    {
+      operation: operation(0),
+      type,
+      itemId: int64From('item_id', 0n),
+      userId: int64From('user_id', 0n),
+      purposes,
     },
   ),
 ]);
