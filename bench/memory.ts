@@ -86,7 +86,7 @@ async function stalled(url: string, backupId: string): Promise<Record<string, nu
 }
 
 function startProbed(url: string): Promise<Service> {
-  return startService(url, ['--expose-gc', '--import', join(import.meta.dirname, 'memory-probe.ts')]);
+  return startService(url, {}, ['--expose-gc', '--import', join(import.meta.dirname, 'memory-probe.ts')]);
 }
 
 type Use = { rss: number; heap: number };
