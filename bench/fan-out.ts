@@ -50,7 +50,7 @@ async function delivered(log: Log, size: Size): Promise<number> {
   const { subscribers } = size;
   const batches = log.name === 'plain service' ? size.batches / 10 : size.batches; // it inserts row after row
   const name = crypto.randomUUID();
-  const { live, received } = log.follow(name, subscribers, batches * BATCH);
+  const { live, received } = await log.follow(name, subscribers, batches * BATCH);
   await live;
   for (let n = 0; n < batches; n++) await log.append(name, BATCH);
   return rateOf(await received);
@@ -58,7 +58,8 @@ async function delivered(log: Log, size: Size): Promise<number> {
 
 /** Begins by itself when all subscribers are there. */
 async function broadcast(log: Log, { subscribers, batches }: Size): Promise<number> {
-  return rateOf(await log.follow(crypto.randomUUID(), subscribers, batches * BATCH).received);
+  const { received } = await log.follow(crypto.randomUUID(), subscribers, batches * BATCH);
+  return rateOf(await received);
 }
 
 function rateOf({ count, first, last }: Received): number {

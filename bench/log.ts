@@ -12,7 +12,7 @@ export type Log = Disposable & {
   /** Appends so many entries; the id of the last one, when they are durable as far as this log promises it. */
   append(log: string, entries: number): Promise<number>;
   /** Follows a log from its beginning up to an entry, by subscribers in a process of their own. */
-  follow(log: string, subscribers: number, lastId: number): Following;
+  follow(log: string, subscribers: number, lastId: number): Promise<Following>;
 };
 
 /** The service, or another one that speaks its protocol. `loose`: ids may be left out, as by who takes them from a sequence. */
@@ -29,7 +29,7 @@ export function grpcLog(name: string, address: string, { from = address, loose =
       if (!loose && lastId - firstId !== BigInt(entries - 1)) throw new Error('an append was not kept');
       return Number(lastId);
     },
-    follow(log, subscribers, lastId) {
+    async follow(log, subscribers, lastId) {
       return follow('tails.ts', { address: from, backupId: backupIdOf(log), subscribers, lastId, loose });
     },
     [Symbol.dispose]: () => channel.close(),

@@ -9,7 +9,7 @@ const WARM_UP = 200; // the first ones are not counted
 /** Milliseconds from the sending of an append to its answer, and to the arrival of its entry at a subscriber. */
 export async function appendAndTail(log: Log): Promise<Record<string, number>> {
   const name = crypto.randomUUID();
-  const { live, received } = log.follow(name, 1, APPENDS);
+  const { live, received } = await log.follow(name, 1, APPENDS);
   await live;
   const ids: number[] = [];
   const { sent, answered } = await paced(async n => {

@@ -22,7 +22,7 @@ export function redisLog({ port }: PeerServer): Log {
       const last = (await Promise.all(answers)).at(-1)!.toString('latin1');
       return Number(last.match(/^\$\d+\r\n0-(\d+)/)![1]);
     },
-    follow: (log, subscribers, lastId) => follow('peers/redis-tails.ts', { port, log, subscribers, lastId }),
+    follow: async (log, subscribers, lastId) => follow('peers/redis-tails.ts', { port, log, subscribers, lastId }),
     [Symbol.dispose]: () => connection[Symbol.dispose](),
   };
 }
