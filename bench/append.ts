@@ -1,70 +1,71 @@
 import { join } from 'node:path';
-import type { Client } from '@grpc/grpc-js';
 import pg from 'pg';
-import { LogLevel } from '../src/gen/backup/v1/entry_pb.ts';
-import { LogService } from '../src/gen/backup/v1/log_pb.ts';
-import { createClient } from '../src/grpc/client.ts';
-import { alternate, compare, type Figure } from './figure.ts';
-import { LINE, newBackupId, raw } from './raw-append.ts';
-import { connect, createDatabase, startProgram, startService } from './service.ts';
+import { alternate, type Contestant, compare, type Figure } from './figure.ts';
+import { grpcLog, type Log } from './log.ts';
+import { startLogPeers } from './peers/logs.ts';
+import { raw } from './raw-append.ts';
+import { createDatabase, startProgram, startService } from './service.ts';
 
-type Size = { name: string; callers: number; batch: number; calls: number };
+type Size = { name: string; callers: number; batch: number; calls: number; goal: number };
 
 /** Single lines by many callers, each to a backup of its own: beside grpc-js without a service. */
-const single: (Size & { goal: number })[] = [
+const single: Size[] = [
   { name: 'append-1 at 64', callers: 64, batch: 1, calls: 20_000, goal: 0.95 },
   { name: 'append-1 at 16', callers: 16, batch: 1, calls: 16_000, goal: 0.8 },
 ];
 
 /** Batches: beside the same rows by the same statement that a program without a service would use. */
-const many: Size = { name: 'append-100', callers: 16, batch: 100, calls: 2_000 };
+const many: Size = { name: 'append-100', callers: 16, batch: 100, calls: 2_000, goal: 0.7 };
 
 export async function appends(serverUrl: string, rounds: number): Promise<Figure[]> {
   const url = await createDatabase(serverUrl, 'bench_append');
   await using service = await startService(url);
-  await using echo = await startProgram(join(import.meta.dirname, 'echo.ts'), {});
-  const [channel, echoChannel] = [connect(service.address), connect(echo.address)];
+  await using program = await startProgram(join(import.meta.dirname, 'echo.ts'), {});
+  await using peers = await startLogPeers(await createDatabase(serverUrl, 'bench_peers'));
+  using mine = grpcLog('service', service.address);
+  using echo = grpcLog('echo', program.address);
   const pool = new pg.Pool({ connectionString: url, max: 4 });
-  const figures: Figure[] = [];
-  for (const size of single) {
-    const rates = await alternate(
-      [
-        { name: `${size.name} service`, run: () => measure(channel, size) },
-        { name: `${size.name} echo`, run: () => measure(echoChannel, size) },
-      ],
+  const [at64, at16] = single as [Size, Size];
+  const unnest = { name: `${many.name} raw unnest`, run: () => raw(pool, many) };
+  const figures = [
+    ...(await beside(at64, mine, turn(echo, at64), peers.logs, rounds)),
+    ...(await beside(at16, mine, turn(echo, at16), [], rounds)),
+    ...(await beside(
+      many,
+      mine,
+      unnest,
+      peers.logs.filter(log => log.name === 'plain service'),
       rounds,
-    );
-    const [mine, ceiling] = [...rates.values()];
-    figures.push(compare(size.name, mine!, ceiling!, size.goal));
-  }
-  const rates = await alternate(
-    [
-      { name: `${many.name} service (rows)`, run: async () => many.batch * (await measure(channel, many)) },
-      { name: `${many.name} raw unnest (rows)`, run: () => raw(pool, many) },
-    ],
-    rounds,
-  );
-  const [mine, ceiling] = [...rates.values()];
-  figures.push(compare(many.name, mine!, ceiling!, 0.7));
-  channel.close();
-  echoChannel.close();
+    )),
+  ];
   await pool.end();
   return figures;
 }
 
-async function measure(channel: Client, { callers, batch, calls }: Size): Promise<number> {
-  const logs = createClient(LogService, channel);
-  const entries = Array.from({ length: batch }, () => ({ level: LogLevel.INFO, message: LINE }));
-  let left = calls;
-  const start = performance.now();
-  await Promise.all(
-    Array.from({ length: callers }, async () => {
-      const backupId = newBackupId();
-      while (left-- > 0) {
-        const { lastId, firstId } = await logs.appendLogs({ backupId, entries });
-        if (lastId - firstId !== BigInt(batch - 1)) throw new Error('an append was not kept');
-      }
-    }),
-  );
-  return calls / ((performance.now() - start) / 1000);
+async function beside(size: Size, mine: Log, ceiling: Contestant, peers: Log[], rounds: number): Promise<Figure[]> {
+  const contestants = [turn(mine, size), ceiling, ...peers.map(log => turn(log, size))];
+  const rates = await alternate(contestants, rounds);
+  const [own, most, ...theirs] = contestants.map(({ name }) => rates.get(name)!);
+  return [
+    compare(size.name, own!, most!, size.goal),
+    ...theirs.map((rate, i) => compare(`${size.name} : ${peers[i]!.name}`, own!, rate, null)),
+  ];
+}
+
+/** Entries per second. */
+function turn(log: Log, { name, callers, batch, calls }: Size): Contestant {
+  // One who inserts row after row would take minutes for what others do in a second.
+  const share = batch > 1 && log.name === 'plain service' ? calls / 20 : calls;
+  const run = async () => {
+    let left = share;
+    const start = performance.now();
+    await Promise.all(
+      Array.from({ length: callers }, async () => {
+        const own = crypto.randomUUID();
+        while (left-- > 0) await log.append(own, batch);
+      }),
+    );
+    return (share * batch) / ((performance.now() - start) / 1000);
+  };
+  return { name: `${name} ${log.name}`, run };
 }

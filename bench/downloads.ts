@@ -2,7 +2,7 @@
 // found out when they were uploaded.
 import { create, toBinary } from '@bufbuild/protobuf';
 import { ControllerService, DownloadPayloadRequestSchema } from '../src/gen/backup/v1/controller_pb.ts';
-import { type Stream, stream } from './subscribe.ts';
+import { overGrpc, type Stream, stream } from './subscribe.ts';
 import { eachField } from './wire.ts';
 
 const { backupId, address } = JSON.parse(process.argv[2]!) as { address: string; backupId: string };
@@ -27,4 +27,4 @@ class Download implements Stream {
 }
 
 const request = toBinary(DownloadPayloadRequestSchema, create(DownloadPayloadRequestSchema, { backupId }));
-stream(ControllerService.method.downloadPayload, request, { address, subscribers: 1 }, () => new Download());
+stream(1, () => new Download(), overGrpc(ControllerService.method.downloadPayload, request, address));

@@ -1,12 +1,9 @@
 import { join } from 'node:path';
-import type { Client } from '@grpc/grpc-js';
-import { LogLevel } from '../src/gen/backup/v1/entry_pb.ts';
-import { LogService } from '../src/gen/backup/v1/log_pb.ts';
-import { createClient } from '../src/grpc/client.ts';
 import { alternate, compare, type Figure } from './figure.ts';
-import { LINE, newBackupId } from './raw-append.ts';
-import { connect, createDatabase, startProgram, startService } from './service.ts';
-import { type Received, subscribe } from './subscribe.ts';
+import { grpcLog, type Log } from './log.ts';
+import { startLogPeers } from './peers/logs.ts';
+import { createDatabase, startProgram, startService } from './service.ts';
+import type { Received } from './subscribe.ts';
 
 const BATCH = 100;
 
@@ -24,7 +21,8 @@ type Size = (typeof sizes)[number];
 export async function fanOuts(serverUrl: string, rounds: number): Promise<Figure[]> {
   const url = await createDatabase(serverUrl, 'bench_fan_out');
   await using service = await startService(url);
-  const channel = connect(service.address);
+  await using peers = await startLogPeers(await createDatabase(serverUrl, 'bench_peers'));
+  using mine = grpcLog('service', service.address);
   const figures: Figure[] = [];
   for (const size of sizes) {
     await using server = await startProgram(join(import.meta.dirname, 'broadcast.ts'), {
@@ -32,35 +30,36 @@ export async function fanOuts(serverUrl: string, rounds: number): Promise<Figure
       MESSAGES: String(size.batches),
       SIZE: String(BATCH),
     });
-    const contestants = [
-      { name: `${size.name} service`, run: () => delivered(service.address, channel, size) },
-      { name: `${size.name} grpc-js, encoded once`, run: () => broadcast(server.address, size) },
-    ];
+    using ceiling = grpcLog('grpc-js, encoded once', server.address);
+    const others = size.subscribers === 100 ? peers.logs : [];
+    const contestants = [mine, ceiling, ...others].map(log => ({
+      name: `${size.name} ${log.name}`,
+      run: () => (log === ceiling ? broadcast(log, size) : delivered(log, size)),
+    }));
     const rates = await alternate(contestants, rounds);
-    const [mine, ceiling] = contestants.map(({ name }) => rates.get(name)!);
-    figures.push(compare(size.name, mine!, ceiling!, size.goal));
+    const figure = (name: string, log: Log, goal: number | null) =>
+      compare(name, rates.get(`${size.name} service`)!, rates.get(`${size.name} ${log.name}`)!, goal);
+    figures.push(figure(size.name, ceiling, size.goal));
+    for (const log of others)
+      figures.push(figure(`${size.name} : ${log.name}`, log, log.name === 'Redis Streams' ? 1.4 : null));
   }
-  channel.close();
   return figures;
 }
 
-async function delivered(address: string, channel: Client, size: Size): Promise<number> {
-  const backupId = newBackupId();
-  const { live, received } = subscribe({ address, backupId, ...countsOf(size) });
+async function delivered(log: Log, size: Size): Promise<number> {
+  const { subscribers } = size;
+  const batches = log.name === 'plain service' ? size.batches / 10 : size.batches; // it inserts row after row
+  const name = crypto.randomUUID();
+  const { live, received } = await log.follow(name, subscribers, batches * BATCH);
   await live;
-  const logs = createClient(LogService, channel);
-  const entries = Array.from({ length: BATCH }, () => ({ level: LogLevel.INFO, message: LINE }));
-  for (let n = 0; n < size.batches; n++) await logs.appendLogs({ backupId, entries });
+  for (let n = 0; n < batches; n++) await log.append(name, BATCH);
   return rateOf(await received);
 }
 
-async function broadcast(address: string, size: Size): Promise<number> {
-  const { received } = subscribe({ address, backupId: newBackupId(), ...countsOf(size) });
+/** Begins by itself when all subscribers are there. */
+async function broadcast(log: Log, { subscribers, batches }: Size): Promise<number> {
+  const { received } = await log.follow(crypto.randomUUID(), subscribers, batches * BATCH);
   return rateOf(await received);
-}
-
-function countsOf({ subscribers, batches }: Size): { subscribers: number; lastId: number } {
-  return { subscribers, lastId: batches * BATCH };
 }
 
 function rateOf({ count, first, last }: Received): number {

@@ -7,7 +7,8 @@ export type Figure = {
   ceiling: number;
   /** Of the value to the ceiling. */
   ratio: number;
-  goal: number;
+  /** None: it is told, not judged. */
+  goal: number | null;
   /** Which way the ratio is to pass the goal: rates are to be high, times and memory low. */
   better: 'higher' | 'lower';
   met: boolean;
@@ -42,17 +43,23 @@ export async function alternate(
 }
 
 /** What a rate is worth against another one: at least the goal. */
-export function compare(name: string, value: number[], ceiling: number[], goal: number): Figure {
+export function compare(name: string, value: number[], ceiling: number[], goal: number | null): Figure {
   const ratio = ratioOf(value, ceiling);
   const medians = { value: median(value), ceiling: median(ceiling) };
-  return { name, ...medians, unit: '1/s', ratio, goal, better: 'higher', met: ratio >= goal };
+  return { name, ...medians, unit: '1/s', ratio, goal, better: 'higher', met: goal === null || ratio >= goal };
 }
 
 /** What a time or an amount of memory is against another one: at most the goal. */
-export function compareCost(name: string, value: number[], ceiling: number[], goal: number, unit: string): Figure {
+export function compareCost(
+  name: string,
+  value: number[],
+  ceiling: number[],
+  goal: number | null,
+  unit: string,
+): Figure {
   const ratio = ratioOf(value, ceiling);
   const medians = { value: median(value), ceiling: median(ceiling) };
-  return { name, ...medians, unit, ratio, goal, better: 'lower', met: ratio <= goal };
+  return { name, ...medians, unit, ratio, goal, better: 'lower', met: goal === null || ratio <= goal };
 }
 
 export function print(figures: Figure[]): void {
@@ -61,8 +68,9 @@ export function print(figures: Figure[]): void {
   );
   for (const { name, value, unit, ceiling, ratio, goal, better, met } of figures) {
     const sign = better === 'higher' ? '>=' : '<=';
-    const columns = [rounded(value), rounded(ceiling), unit, ratio.toFixed(2), `${sign} ${goal.toFixed(2)}`];
-    console.log(`${name.padEnd(44)}${columns.map(text => text.padStart(9)).join('')}  ${met ? 'met' : 'MISSED'}`);
+    const judged = goal === null ? ['', ''] : [`${sign} ${goal.toFixed(2)}`, met ? '  met' : '  MISSED'];
+    const columns = [rounded(value), rounded(ceiling), unit, ratio.toFixed(2), judged[0]!];
+    console.log(`${name.padEnd(44)}${columns.map(text => text.padStart(9)).join('')}${judged[1]}`);
   }
 }
 

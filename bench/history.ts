@@ -2,7 +2,7 @@ import pg from 'pg';
 import { alternate, compare, type Figure } from './figure.ts';
 import { LINE, newBackupId } from './raw-append.ts';
 import { createDatabase, startService } from './service.ts';
-import { subscribe } from './subscribe.ts';
+import { follow } from './subscribe.ts';
 
 const ENTRIES = 1_000_000;
 const PAGE = 1_000;
@@ -39,7 +39,7 @@ async function fill(client: pg.Client, backupId: string): Promise<void> {
 }
 
 async function tailed(address: string, backupId: string): Promise<number> {
-  const { received } = subscribe({ address, backupId, subscribers: 1, lastId: ENTRIES });
+  const { received } = follow('tails.ts', { address, backupId, subscribers: 1, lastId: ENTRIES });
   const { opened, last } = await received;
   return ENTRIES / ((last - opened) / 1000);
 }

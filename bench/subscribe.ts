@@ -7,9 +7,6 @@ import { Metadata } from '@grpc/grpc-js';
 import { methodDefinition } from '../src/grpc/definition.ts';
 import { connect } from './service.ts';
 
-/** Whom to follow, by how many, and up to which entry. */
-export type Order = { address: string; backupId: string; subscribers: number; lastId: number };
-
 /** What subscribers have to tell; times are milliseconds of `now`. */
 export type Received = {
   /** When they began to subscribe. */
@@ -29,13 +26,14 @@ export function now(): number {
   return Number(process.hrtime.bigint()) / 1e6;
 }
 
-/** Subscribers in a process of their own, so that neither the service nor who writes has their work. */
-export function subscribe(order: Order): { live: Promise<void>; received: Promise<Received> } {
-  return follow('tails.ts', order);
-}
+/** Subscribers at work: resolves when all have what was there when they came, and when all have all. */
+export type Following = { live: Promise<void>; received: Promise<Received> };
 
-/** Starts a program of subscribers, which says `live`, and at the end what has come. */
-export function follow(program: string, order: object): { live: Promise<void>; received: Promise<Received> } {
+/**
+ * Subscribers in a process of their own, so that neither the service nor who writes has their work: a program that says `live`, and at the
+ * end what has come.
+ */
+export function follow(program: string, order: object): Following {
   const child = spawn(process.execPath, [join(import.meta.dirname, program), JSON.stringify(order)], {
     stdio: ['ignore', 'pipe', 'inherit'],
   });
@@ -68,26 +66,18 @@ export type Stream = {
   readonly count: number;
 };
 
+/** Subscribes: hands every message to `take`, and returns what ends it. */
+export type Open = (take: (message: Buffer) => void) => () => void;
+
 /** The other side of `follow`. Each subscriber has a connection of its own, as those have that are programs. */
-export function stream(
-  method: DescMethod,
-  request: Uint8Array,
-  { address, subscribers }: { address: string; subscribers: number },
-  newStream: () => Stream,
-): void {
-  const { path, requestSerialize, responseDeserialize } = methodDefinition(method);
+export function stream(subscribers: number, newStream: () => Stream, open: Open): void {
   const received: Received = { opened: now(), first: 0, last: 0, count: 0, arrivals: [] };
   let waiting = subscribers;
   let following = subscribers;
   const ends = Array.from({ length: subscribers }, (_, i) => {
     const one = newStream();
-    const channel = connect(address);
-    const bytes = Buffer.from(request);
-    const call = channel.makeServerStreamRequest(path, requestSerialize, responseDeserialize, bytes, new Metadata());
-    call.on('error', (error: Error) => {
-      if (following > 0) throw error;
-    });
-    call.on('data', (message: Buffer) => {
+    return open(message => {
+      if (following === 0) return;
       const { live, over, count } = one;
       one.take(message);
       if (one.count > count) {
@@ -99,13 +89,29 @@ export function stream(
       if (one.live && !live && --waiting === 0) console.log('live');
       if (one.over && !over && --following === 0) finish();
     });
-    return () => {
-      call.cancel();
-      channel.close();
-    };
   });
   const finish = () => {
     console.log(JSON.stringify(received));
     for (const end of ends) end();
+  };
+}
+
+/** Calls a method whose answers are a stream. */
+export function overGrpc(method: DescMethod, request: Uint8Array, address: string): Open {
+  const { path, requestSerialize, responseDeserialize } = methodDefinition(method);
+  return take => {
+    const channel = connect(address);
+    const bytes = Buffer.from(request);
+    const call = channel.makeServerStreamRequest(path, requestSerialize, responseDeserialize, bytes, new Metadata());
+    let ended = false;
+    call.on('error', (error: Error) => {
+      if (!ended) throw error;
+    });
+    call.on('data', take);
+    return () => {
+      ended = true;
+      call.cancel();
+      channel.close();
+    };
   };
 }

@@ -3,10 +3,10 @@
 // controller with more progress than the one before. A watcher that is slow is told the latest state only, so some are left out.
 import { create, toBinary } from '@bufbuild/protobuf';
 import { ControllerService, WatchControllersRequestSchema } from '../src/gen/backup/v1/controller_pb.ts';
-import { type Stream, stream } from './subscribe.ts';
+import { overGrpc, type Stream, stream } from './subscribe.ts';
 import { eachField } from './wire.ts';
 
-const { backupIds, ...order } = JSON.parse(process.argv[2]!) as {
+const { address, backupIds, subscribers } = JSON.parse(process.argv[2]!) as {
   address: string;
   backupIds: string[];
   subscribers: number;
@@ -55,6 +55,5 @@ class Watch implements Stream {
   }
 }
 
-const request = create(WatchControllersRequestSchema, { backupIds });
-const { watchControllers } = ControllerService.method;
-stream(watchControllers, toBinary(WatchControllersRequestSchema, request), order, () => new Watch());
+const request = toBinary(WatchControllersRequestSchema, create(WatchControllersRequestSchema, { backupIds }));
+stream(subscribers, () => new Watch(), overGrpc(ControllerService.method.watchControllers, request, address));
