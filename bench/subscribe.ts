@@ -91,8 +91,9 @@ export function stream(subscribers: number, newStream: () => Stream, open: Open)
     });
   });
   const finish = () => {
-    console.log(JSON.stringify(received));
     for (const end of ends) end();
+    // A channel that is closed while it gives out a message may keep its process for ever.
+    process.stdout.write(`${JSON.stringify(received)}\n`, () => process.exit());
   };
 }
 

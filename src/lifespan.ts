@@ -17,9 +17,15 @@ export async function* lifespan<T>(
   tell: (stop: AbortSignal) => AsyncIterable<T>,
   { isLast, farewell }: LastWords<T>,
 ): AsyncGenerator<T> {
-  const old = new AbortController();
-  const age = setTimeout(() => old.abort(), maxAgeMs * (0.8 + 0.4 * Math.random()));
-  const stop = AbortSignal.any([signal, wrapUp, old.signal]);
+  const ending = new AbortController();
+  const stop = ending.signal;
+  const end = () => ending.abort();
+  const age = setTimeout(end, maxAgeMs * (0.8 + 0.4 * Math.random()));
+  // Not by `AbortSignal.any`: a signal that is composed of others asks them each time that it is asked.
+  for (const cause of [signal, wrapUp]) {
+    if (cause.aborted) end();
+    cause.addEventListener('abort', end, { once: true });
+  }
   let last: T | undefined;
   try {
     for await (const event of tell(stop)) {
@@ -32,6 +38,7 @@ export async function* lifespan<T>(
     if (!stop.aborted || !isOutage(error)) throw error;
   } finally {
     clearTimeout(age);
+    for (const cause of [signal, wrapUp]) cause.removeEventListener('abort', end);
   }
   if (signal.aborted) return;
   const reason: Farewell = wrapUp.aborted ? wrapUp.reason : 'MAX_AGE';

@@ -15,7 +15,7 @@ import { ErrorReason, retryAfter, StatusError } from '../errors.ts';
 import type { Admission } from './admission.ts';
 import { Call, type CallContext, type CallReport, type StreamCall } from './call.ts';
 import { serviceDefinition } from './definition.ts';
-import { write } from './write.ts';
+import { Outlet } from './write.ts';
 
 /**
  * One handler for each method of a generated service: an async function, or an async generator where the answer is a stream. Requests that
@@ -179,8 +179,9 @@ async function pump(
   own: Call,
   timeoutMs: number,
 ): Promise<void> {
+  using outlet = new Outlet(call, own.signal, timeoutMs);
   for await (const answer of answers) {
-    const taken = await write(call, encode(method.output, answer), own.signal, timeoutMs);
+    const taken = await outlet.write(encode(method.output, answer));
     if (own.signal.aborted) return;
     own.sent++;
     if (taken) continue;

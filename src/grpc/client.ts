@@ -16,7 +16,7 @@ import {
   Metadata,
 } from '@grpc/grpc-js';
 import { methodDefinition } from './definition.ts';
-import { write } from './write.ts';
+import { Outlet } from './write.ts';
 
 /** What every call takes besides its request. */
 export type Options = { signal?: AbortSignal; timeoutMs?: number; metadata?: Record<string, string> };
@@ -160,8 +160,9 @@ async function sendAll(
   call: ClientWritableStream<Buffer>,
   over: AbortSignal,
 ): Promise<void> {
+  using outlet = new Outlet(call, over, LONGEST_TIMER);
   for await (const request of requests) {
-    if (!(await write(call, encode(schema, request), over, LONGEST_TIMER))) return;
+    if (!(await outlet.write(encode(schema, request)))) return;
   }
   call.end();
 }

@@ -109,11 +109,12 @@ export class Hub implements AsyncDisposable {
   appended(backupId: string, entries: readonly NewEntry[], appended: Appended): void {
     const log = this.#cared(backupId);
     if (!log || !this.#options.direct) return;
-    const follows = log.known !== undefined && log.known.id + 1n === appended.firstId;
-    if (follows && this.#provedIn.get(log) === this.#era) {
+    const { firstId, lastId, lastMicros, sealedId } = appended;
+    const follows = log.known !== undefined && log.known.id + 1n === firstId;
+    // A seal comes with the last status of the run: both are told by one look.
+    if (follows && log.head!.sealedId === sealedId && this.#provedIn.get(log) === this.#era) {
       this.#keep(log.add(entriesOf(appended, entries), this.#options.page));
-      const { lastId, lastMicros, sealedId } = appended;
-      log.head = { ...log.head!, exists: true, lastId, lastMicros, sealedId };
+      log.head = { ...log.head!, exists: true, lastId, lastMicros };
       this.#wake(log);
     } else {
       this.#look([backupId]);
