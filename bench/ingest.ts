@@ -6,6 +6,8 @@ import { LogLevel, NewLogEntrySchema } from '../src/gen/backup/v1/entry_pb.ts';
 import { LogService } from '../src/gen/backup/v1/log_pb.ts';
 import { createClient } from '../src/grpc/client.ts';
 import { alternate, compare, compareCost, type Figure } from './figure.ts';
+import { redisLog, startRedis } from './peers/redis.ts';
+import type { PeerServer } from './peers/server.ts';
 import { LINE, newBackupId, raw } from './raw-append.ts';
 import { connect, createDatabase, residentMiB, startService } from './service.ts';
 
@@ -22,19 +24,38 @@ export async function ingests(serverUrl: string, rounds: number): Promise<Figure
   await using service = await startService(url);
   const channel = connect(service.address);
   const pool = new pg.Pool({ connectionString: url, max: 4 });
+  await using redis = await startRedis();
   const before = residentMiB(service);
   const rates = await alternate(
     [
       { name: 'ingest service (rows)', run: () => measure(channel, pool) },
       { name: 'ingest raw unnest (rows)', run: () => raw(pool, { batch: BATCH, calls: STREAMS * BATCHES }) },
+      ...(redis ? [{ name: 'ingest Redis Streams, pipelined', run: () => pipelined(redis) }] : []),
     ],
     rounds,
   );
   const grown = residentMiB(service) - before;
   channel.close();
   await pool.end();
-  const [mine, ceiling] = [...rates.values()];
-  return [compare('ingest', mine!, ceiling!, 0.9), compareCost('ingest: memory grows by', [grown], [64], 1, 'MiB')];
+  const [mine, ceiling, theirs] = [...rates.values()];
+  return [
+    compare('ingest', mine!, ceiling!, 0.9),
+    ...(theirs ? [compare('ingest : Redis Streams', mine!, theirs, 1.4)] : []),
+    compareCost('ingest: memory grows', [grown], [64], 1, 'MiB'),
+  ];
+}
+
+/** As many writers with as many entries, each on a connection of its own and sending a batch when the one before is on the disk. */
+async function pipelined(redis: PeerServer): Promise<number> {
+  const start = performance.now();
+  await Promise.all(
+    Array.from({ length: STREAMS }, async () => {
+      using log = redisLog(redis);
+      const name = crypto.randomUUID();
+      for (let n = 0; n < BATCHES; n++) await log.append(name, BATCH);
+    }),
+  );
+  return (STREAMS * BATCHES * BATCH) / ((performance.now() - start) / 1000);
 }
 
 async function measure(channel: Client, pool: pg.Pool): Promise<number> {

@@ -6,14 +6,19 @@ import { LINE } from './raw-append.ts';
 import { connect } from './service.ts';
 import { type Following, follow } from './subscribe.ts';
 
-/** Logs that can be appended to and followed: those of the service, or of a peer. */
-export type Log = Disposable & {
+/** Logs that can be appended to: those of the service, or of a peer. */
+export type Appender = {
   readonly name: string;
   /** Appends so many entries; the id of the last one, when they are durable as far as this log promises it. */
   append(log: string, entries: number): Promise<number>;
-  /** Follows a log from its beginning up to an entry, by subscribers in a process of their own. */
-  follow(log: string, subscribers: number, lastId: number): Promise<Following>;
 };
+
+/** Logs that can be followed, too. */
+export type Log = Appender &
+  Disposable & {
+    /** Follows a log from its beginning up to an entry, by subscribers in a process of their own. */
+    follow(log: string, subscribers: number, lastId: number): Promise<Following>;
+  };
 
 /** The service, or another one that speaks its protocol. `loose`: ids may be left out, as by who takes them from a sequence. */
 export function grpcLog(name: string, address: string, { from = address, loose = false } = {}): Log {

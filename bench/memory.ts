@@ -36,12 +36,11 @@ export async function memory(serverUrl: string, rounds: number): Promise<Figure[
     rounds,
     'MiB',
   );
-  const figure = (name: string, measured: string, most: number) =>
-    compareCost(name, MiB.get(measured)!, [most], 1, 'MiB');
+  const perTail = MiB.get('tails idle')!.map(all => (all * 1024) / IDLE);
   return [
-    figure('memory of an idle replica', 'replica', 150),
-    figure('memory of 2,000 idle tails', 'tails idle', (IDLE * 40) / 1024),
-    figure('memory of a stalled subscriber', 'stalled each', 1),
+    compareCost('memory of an idle replica', MiB.get('replica')!, [150], 1, 'MiB'),
+    compareCost('memory of an idle tail, of 2,000', perTail, [40], 1, 'KiB'),
+    compareCost('memory of a stalled subscriber', MiB.get('stalled each')!, [1], 1, 'MiB'),
   ];
 }
 

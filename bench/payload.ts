@@ -27,7 +27,6 @@ export async function payloads(serverUrl: string, rounds: number): Promise<Figur
   const channel = connect(service.address);
   const controllers = controllersOf(channel);
   const client = new pg.Client({ connectionString: url });
-  client.on('error', () => {}); // a benchmark that fails says why itself
   await client.connect();
   const backupId = newBackupId();
   await insert(client, backupId);

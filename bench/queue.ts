@@ -1,11 +1,11 @@
 import { execFileSync } from 'node:child_process';
-import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Client } from '@grpc/grpc-js';
 import pg from 'pg';
 import { ControllerService, Outcome } from '../src/gen/backup/v1/controller_pb.ts';
 import { createClient } from '../src/grpc/client.ts';
 import { alternate, type Contestant, compare, type Figure } from './figure.ts';
+import { installPeers } from './peers/install.ts';
 import { rawWorker } from './raw-queue.ts';
 import { connect, createDatabase, startService } from './service.ts';
 
@@ -91,11 +91,6 @@ function serviceWorker(channel: Client, { batch }: Size): Worker {
 }
 
 const peersFolder = join(import.meta.dirname, 'peers');
-
-function installPeers(): void {
-  if (existsSync(join(peersFolder, 'node_modules'))) return;
-  execFileSync('npm', ['ci', '--ignore-scripts'], { cwd: peersFolder, stdio: 'inherit' });
-}
 
 async function peer(name: string, url: string, { jobs, workers, batch }: Size): Promise<number> {
   const args = [join(peersFolder, `${name}.js`), url, jobs, workers, batch].map(String);

@@ -57,7 +57,12 @@ try {
   await using postgres = await startEmbeddedPostgres({ dataDir: join(folder, 'postgres') });
   for (const [name, benchmark] of wanted) {
     console.log(`\n${name}`);
-    figures.push(...(await benchmark(postgres.url, Number(values.rounds))));
+    try {
+      figures.push(...(await benchmark(postgres.url, Number(values.rounds))));
+    } catch (error) {
+      console.error(error); // before the database goes, and who is connected to it complains
+      throw error;
+    }
   }
 } finally {
   rmSync(folder, { recursive: true, force: true });

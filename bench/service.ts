@@ -32,7 +32,7 @@ export async function startProgram(
   let address: string | undefined;
   for await (const text of child.stdout!.setEncoding('utf8')) {
     output += text;
-    address = output.match(/serves gRPC on (\S+)/)?.[1];
+    address = output.match(/serves \w+ on (\S+)/)?.[1];
     if (address) break;
   }
   if (!address) throw new Error('the service did not start');

@@ -66,17 +66,17 @@ export type Stream = {
   readonly count: number;
 };
 
-/** Subscribes: hands every message to `take`, and returns what ends it. */
-export type Open = (take: (message: Buffer) => void) => () => void;
+/** Subscribes for one: hands every message to `take`, and returns what ends it. */
+export type Open<S extends Stream> = (take: (message: Buffer) => void, one: S) => () => void;
 
 /** The other side of `follow`. Each subscriber has a connection of its own, as those have that are programs. */
-export function stream(subscribers: number, newStream: () => Stream, open: Open): void {
+export function stream<S extends Stream>(subscribers: number, newStream: () => S, open: Open<S>): void {
   const received: Received = { opened: now(), first: 0, last: 0, count: 0, arrivals: [] };
   let waiting = subscribers;
   let following = subscribers;
   const ends = Array.from({ length: subscribers }, (_, i) => {
     const one = newStream();
-    return open(message => {
+    const take = (message: Buffer) => {
       if (following === 0) return;
       const { live, over, count } = one;
       one.take(message);
@@ -88,7 +88,8 @@ export function stream(subscribers: number, newStream: () => Stream, open: Open)
       }
       if (one.live && !live && --waiting === 0) console.log('live');
       if (one.over && !over && --following === 0) finish();
-    });
+    };
+    return open(take, one);
   });
   const finish = () => {
     for (const end of ends) end();
@@ -98,7 +99,7 @@ export function stream(subscribers: number, newStream: () => Stream, open: Open)
 }
 
 /** Calls a method whose answers are a stream. */
-export function overGrpc(method: DescMethod, request: Uint8Array, address: string): Open {
+export function overGrpc(method: DescMethod, request: Uint8Array, address: string): Open<Stream> {
   const { path, requestSerialize, responseDeserialize } = methodDefinition(method);
   return take => {
     const channel = connect(address);

@@ -41,16 +41,10 @@ class Tail implements Stream {
   }
 }
 
-const tails: Tail[] = [];
 stream(
   subscribers,
-  () => {
-    const tail = new Tail();
-    tails.push(tail);
-    return tail;
-  },
-  take => {
-    const tail = tails.at(-1)!;
+  () => new Tail(),
+  (take, tail) => {
     const connection = new RedisConnection(port);
     let ended = false;
     const read = (message: Buffer) => {

@@ -1,11 +1,10 @@
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
 import { existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { freePort } from '../../src/db/embedded.ts';
+import { guarded } from '../../src/db/guarded.ts';
 
 export type PeerServer = AsyncDisposable & { readonly port: number };
 
@@ -21,19 +20,15 @@ export async function startServer(
   }
   const folder = mkdtempSync(join(tmpdir(), `bench-${program}-`));
   const port = await freePort();
-  const child = spawn(path, flags(port, folder), { stdio: ['ignore', 'ignore', 'inherit'] });
-  const kill = () => child.kill('SIGKILL');
-  process.once('exit', kill); // also when a benchmark has failed
+  const server = guarded([path, ...flags(port, folder)], { env: process.env });
   while (!(await accepts(Number(port)))) {
-    if (child.exitCode !== null) throw new Error(`${program} did not start`);
+    if (server.ended) throw new Error(`${program} did not start: ${server.lastLines()}`);
     await delay(20);
   }
   return {
     port: Number(port),
     async [Symbol.asyncDispose]() {
-      process.off('exit', kill);
-      kill();
-      if (child.exitCode === null && child.signalCode === null) await once(child, 'exit');
+      await server[Symbol.asyncDispose]();
       rmSync(folder, { recursive: true, force: true });
     },
   };

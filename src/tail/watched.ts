@@ -52,8 +52,8 @@ export class WatchedLog {
     const same = !known || isSame(known, head, proof);
     // What has been appended here since the look began is not part of it.
     if (same && this.head && this.head.lastId > head.lastId) {
-      const { lastId, lastMicros, sealedId } = this.head;
-      this.head = { ...head, lastId, lastMicros, sealedId };
+      const { lastId, lastMicros } = this.head;
+      this.head = { ...head, lastId, lastMicros };
     } else {
       this.head = head;
     }
