@@ -1,9 +1,11 @@
 import { Command } from 'commander';
+import { canaryCommand } from './canary.ts';
 import { importCommand } from './import.ts';
 
 const program = new Command('backup-management')
   .description('Tools for those who run Backup Management.')
-  .addCommand(importCommand(process.env));
+  .addCommand(importCommand(process.env))
+  .addCommand(canaryCommand());
 tellWrongUse(program);
 await program.parseAsync();
 

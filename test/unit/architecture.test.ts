@@ -62,13 +62,19 @@ const rules: Rule[] = [
   {
     they: 'the service does without commands and imports',
     files: /^src\/(?!cli\/|moodle\/|db\/orm\.ts$)/,
-    never: /^(src\/(cli|moodle)\/|commander$|cli-progress$|mysql2)/,
+    never: /^(src\/(cli|moodle)\/|commander$|cli-progress$|mysql2|prom-client$)/,
   },
   {
     they: 'an import knows tables and no rooms',
     files: /^src\/moodle\//,
     never: /^src\//,
     but: /^src\/(db|moodle)\//,
+  },
+  {
+    they: 'a canary is a client like any other: what it judges must not help it to judge',
+    files: /^src\/cli\/canary/,
+    never: /^src\//,
+    but: /^src\/(cli\/canary\/|gen\/backup\/|grpc\/client\.ts$)/,
   },
   {
     they: 'watches know controllers and no other room',
@@ -88,8 +94,8 @@ const rules: Rule[] = [
     never: /^(src\/(gen|grpc)\/|@grpc\/|@bufbuild\/)/,
   },
   {
-    they: 'generated code of backups is seen by services and the composition root only',
-    files: /^src\/(?!.*\/(service|message)\.ts$|app\.ts$|errors\.ts$)/,
+    they: 'generated code of backups is seen by services, the composition root and the canary only',
+    files: /^src\/(?!.*\/(service|message)\.ts$|app\.ts$|errors\.ts$|cli\/canary\/)/,
     never: /^src\/gen\/backup\//,
   },
   {
