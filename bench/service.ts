@@ -7,14 +7,23 @@ import pg from 'pg';
 /** The service as a process of its own. */
 export type Service = AsyncDisposable & { readonly address: string; readonly process: ChildProcess };
 
-export function startService(databaseUrl: string, settings: Record<string, string> = {}): Promise<Service> {
+export function startService(
+  databaseUrl: string,
+  settings: Record<string, string> = {},
+  flags: string[] = [],
+): Promise<Service> {
   const program = join(import.meta.dirname, '../src/main.ts');
-  return startProgram(program, { DATABASE_URL: databaseUrl, LISTEN: '127.0.0.1:0', SERVICE_LOG: 'warn', ...settings });
+  const environment = { DATABASE_URL: databaseUrl, LISTEN: '127.0.0.1:0', SERVICE_LOG: 'warn', ...settings };
+  return startProgram(program, environment, flags);
 }
 
-/** A program that says where it serves. */
-export async function startProgram(program: string, environment: Record<string, string>): Promise<Service> {
-  const child = spawn(process.execPath, [program], {
+/** A program that says where it serves; `flags` are for Node. */
+export async function startProgram(
+  program: string,
+  environment: Record<string, string>,
+  flags: string[] = [],
+): Promise<Service> {
+  const child = spawn(process.execPath, [...flags, program], {
     env: { ...process.env, ...environment },
     stdio: ['ignore', 'pipe', 'inherit'],
   });
