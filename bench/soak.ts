@@ -4,21 +4,21 @@
 //
 // Every 10 s the service collects its garbage and says what is left. What is left after the first 3 minutes (a third of a shorter run), in
 // which caches fill and code is compiled, must not grow.
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import pg from 'pg';
 import { startEmbeddedPostgres } from '../src/db/embedded.ts';
-import { createDatabase, type Service, startService } from './service.ts';
+import { createDatabase, startService } from './service.ts';
+import { leftovers, type Memory, memoryOf } from './soak/left.ts';
 import { startLoad } from './soak/load.ts';
 import { medianOf, trendOf } from './soak/trend.ts';
 
 /**
- * MiB in an hour. On two cores the load makes some 300 calls a second and opens some 40 streams: 30 MiB are 30 bytes of each call and 220 of
- * each stream, less than a closure or a listener with what they hold. A run of 10 minutes tells growth to about 5 MiB, so below 30 it is not noise
- * that decides.
+ * MiB in an hour. On two cores the load makes some 200 calls a second and opens some 40 streams: 30 MiB are 44 bytes of each call and 220 of
+ * each stream, less than a closure or a listener with what they hold. A run of 10 minutes tells growth to about 5 MiB, so noise does not decide.
  */
 const BOUND = 30;
 const SAMPLE_MS = 10_000;
@@ -27,8 +27,6 @@ const MIB = 2 ** 20;
 const { values } = parseArgs({ options: { minutes: { type: 'string', default: '10' } } });
 const minutes = Number(values.minutes);
 if (!(minutes >= 1 && minutes <= 10_000)) throw new Error('--minutes must be from 1 to 10000');
-
-type Memory = { rss: number; heapUsed: number; external: number; resources: Record<string, number> };
 
 const folder = mkdtempSync(join(tmpdir(), 'backup-management-soak-'));
 try {
@@ -80,43 +78,6 @@ try {
 function fail(reason: string): void {
   console.error(`FAILED: ${reason}`);
   process.exitCode = 1;
-}
-
-async function memoryOf({ process: child }: Service, file: string): Promise<Memory> {
-  const lines = () => readFileSync(file, { encoding: 'utf8', flag: 'a+' }).split('\n').slice(0, -1);
-  const before = lines().length;
-  child.kill('SIGUSR2');
-  while (lines().length === before) {
-    if (child.exitCode !== null || child.signalCode !== null) throw new Error('the service has ended');
-    await delay(20);
-  }
-  return JSON.parse(lines().at(-1)!);
-}
-
-/** What is there of clients that are gone, until there is none: half a minute, for connections to the database that idle for 10 s. */
-async function leftovers({ address }: Service, pool: pg.Pool, measure: () => Promise<Memory>, idle: Memory) {
-  for (let tries = 0; ; tries++) {
-    const connections = connectionsTo(Number(address.split(':').at(-1)));
-    const { rows } = await pool.query(
-      "select count(*)::int as busy from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid() and state <> 'idle'",
-    );
-    const statements: number = rows[0].busy;
-    const memory = await measure();
-    const more = ['TCPSocketWrap', 'Timeout'].some(name => (memory.resources[name] ?? 0) > (idle.resources[name] ?? 0));
-    const gone = connections === 0 && statements === 0 && !more;
-    if (gone || tries === 30) return { gone, connections, statements, memory };
-    await delay(1_000);
-  }
-}
-
-/** Of the service's ends; one that waits after its close is the kernel's. */
-function connectionsTo(port: number): number {
-  const own = `:${port.toString(16).toUpperCase().padStart(4, '0')}`;
-  const [LISTENING, TIME_WAIT] = ['0A', '06'];
-  const sockets = readFileSync('/proc/net/tcp', 'utf8').trim().split('\n').slice(1);
-  return sockets
-    .map(line => line.trim().split(/\s+/))
-    .filter(([, local, , state]) => local!.endsWith(own) && state !== LISTENING && state !== TIME_WAIT).length;
 }
 
 function describe({ rss, heapUsed, external }: Memory): string {

@@ -217,6 +217,15 @@ describe('The canary', function () {
       assert.ok(replicas[0]!.duplicate > 0);
     });
 
+    it('does not wait for one that refuses a token as for one that is away', async () => {
+      await using liar = await startLiar({ breakAfter: 5, refusing: true });
+      await using canary = watch([liar.address], ['--rate', '100', '--missing-after', '300ms']);
+      await eventually(() => assert.match(canary.output(), /missing [1-9]/));
+      assert.match(canary.output(), /the tail through \S+ does not work: 10 ABORTED/);
+      canary.child.kill('SIGINT');
+      await endOf(canary, 1);
+    });
+
     it('sends again what was not acknowledged, as the same request, and does not call it lost', async () => {
       await using peer = await startLiar({ answerLost: 3 });
       await using canary = watch([peer.address], ['--rate', '20', '--duration', '1s']);
@@ -320,12 +329,16 @@ async function startLiar({
   lie = entry => [entry],
   breakAfter = Number.POSITIVE_INFINITY,
   forgetful = false,
+  refusing = false,
   answerLost = Number.POSITIVE_INFINITY,
 }: {
   lie?: Lie;
   /** A stream ends, and the next one breaks, after so many entries. */
   breakAfter?: number;
+  /** Of what tokens say. */
   forgetful?: boolean;
+  /** Takes no token. */
+  refusing?: boolean;
   /** Every so manieth append is kept but not acknowledged. */
   answerLost?: number;
 }) {
@@ -349,8 +362,10 @@ async function startLiar({
     },
     async *tailLogs(request, { signal }): AsyncGenerator<MessageInitShape<typeof TailLogsResponseSchema>> {
       starts.push(request);
+      const resumes = request.start.case === 'resumeToken';
+      if (resumes && refusing) throw new StatusError(ErrorReason.HISTORY_DIVERGED, 'lost');
       yield { event: { case: 'started', value: {} } };
-      let position = request.start.case === 'resumeToken' && !forgetful ? Number(request.start.value) : 0;
+      let position = resumes && !forgetful ? Number(request.start.value) : 0;
       for (let sent = 0; ; position++, sent++) {
         if (sent >= breakAfter) {
           if (starts.length % 2 === 0) throw gone();

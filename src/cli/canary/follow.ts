@@ -1,3 +1,4 @@
+import { type ServiceError, status } from '@grpc/grpc-js';
 import type { TailLogsRequest } from '../../gen/backup/v1/log_pb.ts';
 import type { Ledger, Reader } from './ledger.ts';
 import { BackOff, Complaint, type Replica } from './replica.ts';
@@ -28,12 +29,18 @@ export async function follow(
         if (event.value && 'resumeToken' in event.value && event.value.resumeToken)
           start = { case: 'resumeToken', value: event.value.resumeToken };
       }
+      reader.openSince = undefined;
     } catch (error) {
       if (!signal.aborted) complaint.failed(error);
+      // Who refuses to go on is there: what it does not deliver is missing.
+      reader.openSince = isAway(error) ? undefined : (reader.openSince ?? performance.now());
     }
-    reader.openSince = undefined;
     await backOff.pause(signal);
   }
+}
+
+function isAway(error: unknown): boolean {
+  return [status.UNAVAILABLE, status.CANCELLED, status.RESOURCE_EXHAUSTED].includes((error as ServiceError).code);
 }
 
 export type Following = {
