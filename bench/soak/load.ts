@@ -19,13 +19,16 @@ export function startLoad(address: string, failed: (error: Error) => void): Load
   const runs = new Runs();
   const channel = connect(address);
   const turns: Record<string, number> = {};
-  const unlessStopped = (error: Error) => {
-    if (!signal.aborted) throw error;
+  const unlessExpected = (name: string) => (error: ServiceError) => {
+    if (signal.aborted) return;
+    // Connections end by age, and with them now and then a call that was on its way: clients send it again.
+    if (error.code !== status.UNAVAILABLE) throw error;
+    console.log(`  ${name}: ${error.message}`);
   };
   const loops = activities({ address, runs, signal, ...clientsOf(channel) }).map(async ([name, turn]) => {
     turns[name] ??= 0;
     while (!signal.aborted) {
-      await turn().catch(unlessStopped);
+      await turn().catch(unlessExpected(name));
       turns[name]++;
       await delay(PAUSE_MS);
     }
