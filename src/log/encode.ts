@@ -1,0 +1,110 @@
+import type { Entry } from './page.ts';
+
+/** Messages of entries one behind the other, and where each of them ends. */
+export type Encoded = { bytes: Buffer; ends: number[] };
+
+/**
+ * Entries on the wire: `backup.v1.LogEntry` as elements of the repeated field `field` of the message around them. By hand, because every entry
+ * that is tailed or listed comes through here: 340 ns for each of a hundred lines of 150 characters, where protobuf-es needs 820 to make
+ * their messages and encode them.
+ */
+export function encodeEntries(entries: readonly Entry[], field: number, backupId = ''): Encoded {
+  const most = entries.reduce((sum, { message }) => sum + 3 * message.length + backupId.length + OVERHEAD, 0);
+  const bytes = Buffer.allocUnsafe(most);
+  const ends: number[] = [];
+  let at = 0;
+  for (const entry of entries) {
+    at = writeEntry(bytes, at, entry, field, backupId);
+    ends.push(at);
+  }
+  return { bytes: bytes.subarray(0, at), ends };
+}
+
+/** A field that holds bytes, a text or a message, in pieces: the pieces are copied once. */
+export function lengthDelimited(field: number, ...pieces: Uint8Array[]): Buffer {
+  const length = pieces.reduce((sum, piece) => sum + piece.length, 0);
+  const head = Buffer.allocUnsafe(2 * VARINT);
+  const end = writeVarint(head, writeVarint(head, 0, (field << 3) | LENGTH_DELIMITED), length);
+  return Buffer.concat([head.subarray(0, end), ...pieces], end + length);
+}
+
+function writeEntry(to: Buffer, start: number, entry: Entry, field: number, backupId: string): number {
+  const { id, level, message, seconds, nanos, attempt } = entry;
+  const room = Buffer.byteLength(message);
+  const time = (seconds === 0n ? 0 : 1 + sizeOf(seconds)) + (nanos === 0 ? 0 : 1 + sizeOf(nanos));
+  const size =
+    (backupId ? 1 + sizeOf(backupId.length) + backupId.length : 0) +
+    (1 + sizeOf(id)) +
+    (1 + sizeOf(level)) +
+    (room ? 1 + sizeOf(room) + room : 0) +
+    (2 + time) +
+    (attempt ? 1 + sizeOf(attempt) : 0);
+  let at = writeVarint(to, start, (field << 3) | LENGTH_DELIMITED);
+  at = writeVarint(to, at, size);
+  if (backupId) at = writeText(to, at, BACKUP_ID, backupId, backupId.length);
+  at = writeVarint(to, writeTag(to, at, ID), id);
+  at = writeVarint(to, writeTag(to, at, LEVEL), level);
+  if (room) at = writeText(to, at, MESSAGE, message, room);
+  to[at++] = CREATE_TIME;
+  to[at++] = time;
+  if (seconds) at = writeVarint(to, writeTag(to, at, SECONDS), seconds);
+  if (nanos) at = writeVarint(to, writeTag(to, at, NANOS), nanos);
+  if (attempt) at = writeVarint(to, writeTag(to, at, ATTEMPT), attempt);
+  return at;
+}
+
+// Numbers of the fields in `log.proto` and `timestamp.proto`, shifted, with what is behind them; all are below 16, so a tag is one byte.
+const LENGTH_DELIMITED = 2;
+const BACKUP_ID = (1 << 3) | LENGTH_DELIMITED;
+const ID = 2 << 3;
+const LEVEL = 3 << 3;
+const MESSAGE = (4 << 3) | LENGTH_DELIMITED;
+const CREATE_TIME = (5 << 3) | LENGTH_DELIMITED;
+const ATTEMPT = 6 << 3;
+const SECONDS = 1 << 3;
+const NANOS = 2 << 3;
+
+/** The most bytes of a varint. */
+const VARINT = 10;
+
+/** The most that an entry takes besides its texts. */
+const OVERHEAD = 9 * VARINT;
+
+function writeTag(to: Buffer, at: number, tag: number): number {
+  to[at] = tag;
+  return at + 1;
+}
+
+function writeText(to: Buffer, start: number, tag: number, text: string, bytes: number): number {
+  const at = writeVarint(to, writeTag(to, start, tag), bytes);
+  return at + to.write(text, at);
+}
+
+function writeVarint(to: Buffer, start: number, value: number | bigint): number {
+  let at = start;
+  if (isSmall(value)) {
+    let rest = Number(value);
+    for (; rest > 127; rest >>>= 7) to[at++] = (rest & 127) | 128;
+    to[at++] = rest;
+    return at;
+  }
+  let rest = BigInt.asUintN(64, BigInt(value));
+  for (; rest > 127n; rest >>= 7n) to[at++] = Number(rest & 127n) | 128;
+  to[at++] = Number(rest);
+  return at;
+}
+
+function sizeOf(value: number | bigint): number {
+  if (isSmall(value)) {
+    const small = Number(value);
+    return small < 1 << 7 ? 1 : small < 1 << 14 ? 2 : small < 1 << 21 ? 3 : small < 1 << 28 ? 4 : 5;
+  }
+  let size = 1;
+  for (let rest = BigInt.asUintN(64, BigInt(value)) >> 7n; rest > 0n; rest >>= 7n) size++;
+  return size;
+}
+
+/** Whether it fits into 32 bits: nearly all do, and arithmetic on bigints is slow. */
+function isSmall(value: number | bigint): boolean {
+  return value >= 0 && value <= 0x7fffffff;
+}
