@@ -16,6 +16,7 @@ import { type Figure, print } from './figure.ts';
 import { gets } from './get.ts';
 import { imports } from './import.ts';
 import { ingests } from './ingest.ts';
+import { lists } from './list.ts';
 import { progress } from './progress.ts';
 import { queue } from './queue.ts';
 
@@ -23,7 +24,7 @@ const { values, positionals } = parseArgs({
   allowPositionals: true,
   options: { json: { type: 'string' }, rounds: { type: 'string', default: '5' } },
 });
-const benchmarks = { get: gets, append: appends, ingest: ingests, progress, queue, import: imports };
+const benchmarks = { get: gets, append: appends, ingest: ingests, list: lists, progress, queue, import: imports };
 const wanted = Object.entries(benchmarks).filter(
   ([name]) => positionals.length === 0 || positionals.some(text => name.includes(text)),
 );

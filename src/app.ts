@@ -32,7 +32,7 @@ import { dropStaleChunks } from './payload/stale.ts';
 import { periodic } from './periodic.ts';
 import { forgetAnswers } from './request/forget.ts';
 import { retain } from './retention/rounds.ts';
-import { retentionService } from './retention/service.ts';
+import { retentionServices } from './retention/service.ts';
 import { summaryService } from './summary/service.ts';
 import { tailService } from './tail/service.ts';
 import { Tokens } from './tokens.ts';
@@ -89,6 +89,7 @@ export async function startApp(config: Config, log: Logger): Promise<App> {
       most: 10_000,
     }),
   );
+  const retention = retentionServices({ orm, pool, doorbell });
 
   const server = opening.use(
     await startServer(
@@ -121,7 +122,7 @@ export async function startApp(config: Config, log: Logger): Promise<App> {
             fallback,
           }),
           ...summaryService(orm),
-          ...retentionService({ orm, pool, doorbell }),
+          ...retention.controllers,
         }),
         served(CourseService, {
           ...courseService({ orm, tokens, defaultPageSize, fallback }),
@@ -169,6 +170,7 @@ export async function startApp(config: Config, log: Logger): Promise<App> {
             tokens,
             writeTimeoutMs: config.WRITE_TIMEOUT,
           }),
+          ...retention.logs,
         }),
       ],
       {
@@ -194,13 +196,14 @@ export async function startApp(config: Config, log: Logger): Promise<App> {
   opening.use(expireRequests(pool, config.REQUEST_RETENTION, log));
   opening.use(sweepChunks(pool, log));
   opening.use(expireCourseRuns(pool, config.COURSE_RUN_RETENTION, log));
-  const retention = {
+  const ages = {
     unchanged: config.RETENTION,
     settingUi: config.RETENTION_SETTING_UI,
+    logs: config.LOG_RETENTION,
     dryRun: config.RETENTION_DRY_RUN === 'on',
     intervalMs: config.RETENTION_INTERVAL,
   };
-  opening.use(retain({ pool, doorbell, log }, retention));
+  opening.use(retain({ pool, doorbell, log }, ages));
 
   const open = opening.move();
   return {

@@ -1,0 +1,107 @@
+import type { Sql } from '../db/sql.ts';
+import { deleteLogs } from './head.ts';
+import { least } from './page.ts';
+
+/** A log of which so many of its oldest entries may be removed. */
+export type Front = { backupId: string; entries: bigint };
+
+/** How many of them are old, and how many of those were removed here: others may have been faster. */
+export type Shortened = { backupId: string; old: bigint; removed: bigint };
+
+/**
+ * Removes the oldest entries of logs, up to the first one that was not written before `before` (epoch seconds; undefined: all of them). Tails
+ * that had them to deliver are told that they are gone. Part of a transaction.
+ *
+ * Appends do not wait for it: until the entries are gone the heads are only locked against deletion, and then `firstid` is moved, just before the
+ * commit. Whoever shortens the same log at the same time waits for the entries and finds them gone; `firstid` never goes backwards.
+ * Statements of their own for each log, with plain bounds: in one for many, joined with what is to go, the plan of the deletion hangs on statistics.
+ */
+export async function shortenLogs(sql: Sql, fronts: Front[], before: bigint | undefined): Promise<Shortened[]> {
+  const limits = new Map(fronts.map(({ backupId, entries }) => [backupId, entries]));
+  const heads = await readFronts(sql, [...limits.keys()], 'order by backupid for key share');
+  const shortened: (Shortened & { upTo: bigint })[] = [];
+  for (const head of heads) {
+    const { backupId, firstId } = head;
+    const upTo = await firstKept(sql, head, limits.get(backupId)!, before);
+    if (upTo === firstId) continue;
+    const [gone] = await sql<{ removed: string }>({
+      name: 'log-shorten',
+      text: `with gone as (delete from backup_logs where backupid = $1 and id >= $2 and id < $3 returning 1)
+        select count(*) as removed from gone`,
+      values: [backupId, firstId, upTo],
+    });
+    shortened.push({ backupId, old: upTo - firstId, removed: BigInt(gone!.removed), upTo });
+  }
+  await sql({
+    text: `with log as materialized (
+        select h.backupid, given.upto from backup_log_heads h
+        join unnest($1::varchar[], $2::bigint[]) as given (backupid, upto) on given.backupid = h.backupid
+        order by h.backupid for no key update of h
+      )
+      update backup_log_heads h set firstid = greatest(firstid, log.upto) from log where h.backupid = log.backupid`,
+    values: [shortened.map(({ backupId }) => backupId), shortened.map(({ upTo }) => upTo)],
+  });
+  return shortened;
+}
+
+/** How many of the oldest entries of a log are old, as `shortenLogs` would find them. */
+export async function countOld(sql: Sql, { backupId, entries }: Front, before: bigint | undefined): Promise<bigint> {
+  const [head] = await readFronts(sql, [backupId], '');
+  return head ? (await firstKept(sql, head, entries, before)) - head.firstId : 0n;
+}
+
+/**
+ * Deletes those of these logs as a whole, with what is remembered of their appends and writers, that have no controller, no entries, and since
+ * `before` (epoch seconds; undefined: whenever) no append; returns which they were. Part of a transaction.
+ */
+export async function deleteForsaken(sql: Sql, backupIds: string[], before: bigint | undefined): Promise<string[]> {
+  if (backupIds.length === 0) return [];
+  // Writers before heads, as they lock them.
+  await sql({
+    text: 'select from backup_log_writers where backupid = any ($1) order by backupid, writerid for update',
+    values: [backupIds],
+  });
+  const heads = await sql<{ backupid: string }>({
+    text: `select backupid from backup_log_heads h
+      where backupid = any ($1) and firstid > lastid and ($2::bigint is null or lastmicros < $2 * 1000000)
+        and not exists (select from backup_controllers c where c.backupid = h.backupid)
+      order by backupid for update`,
+    values: [backupIds, before ?? null],
+  });
+  const forsaken = heads.map(({ backupid }) => backupid);
+  if (forsaken.length > 0) await deleteLogs(sql, forsaken);
+  return forsaken;
+}
+
+type FrontHead = { backupId: string; firstId: bigint; lastId: bigint; lastMicros: bigint };
+
+async function readFronts(sql: Sql, backupIds: string[], locking: string): Promise<FrontHead[]> {
+  const rows = await sql<{ backupid: string; firstid: string; lastid: string; lastmicros: string }>({
+    text: `select backupid, firstid, lastid, lastmicros from backup_log_heads
+      where backupid = any ($1) and firstid <= lastid ${locking}`,
+    values: [backupIds],
+  });
+  return rows.map(({ backupid, firstid, lastid, lastmicros }) => ({
+    backupId: backupid,
+    firstId: BigInt(firstid),
+    lastId: BigInt(lastid),
+    lastMicros: BigInt(lastmicros),
+  }));
+}
+
+/** The first id that stays when no more than so many entries go. */
+async function firstKept(
+  sql: Sql,
+  { backupId, firstId, lastId, lastMicros }: FrontHead,
+  entries: bigint,
+  before: bigint | undefined,
+): Promise<bigint> {
+  const end = least(firstId + entries, lastId + 1n);
+  if (before === undefined || (lastMicros > 0n && lastMicros < before * 1_000_000n)) return end;
+  const [kept] = await sql<{ id: string }>({
+    name: 'log-first-kept',
+    text: `select id from backup_logs where backupid = $1 and id >= $2 and id < $3 and created_at >= $4 order by id limit 1`,
+    values: [backupId, firstId, end, before],
+  });
+  return kept ? BigInt(kept.id) : end;
+}

@@ -1,0 +1,81 @@
+import type { Sql } from '../db/sql.ts';
+
+/** Which entries may go. */
+export type LogRule = {
+  /** Whole seconds; undefined, for one log only: whatever their age. */
+  olderThan: bigint | undefined;
+  /** Only of this log. */
+  backupId?: string;
+  /** Only of logs without a controller. */
+  orphans?: boolean;
+};
+
+/** A log that has old entries at its front, or one without a controller that has none at all. */
+export type AgedLog = {
+  backupId: string;
+  /** All that it has. */
+  entries: bigint;
+  orphan: boolean;
+};
+
+/**
+ * The logs that a rule is about, the one whose first entry is the oldest first, and whether there are more than a call looks at. `before` is the
+ * rule's age in epoch seconds.
+ *
+ * It looks at the first entry of every log, so many logs at a time. TODO figures
+ */
+export async function oldestLogs(
+  sql: Sql,
+  { backupId, orphans = false }: LogRule,
+  before: bigint | undefined,
+  signal: AbortSignal,
+): Promise<{ logs: AgedLog[]; more: boolean }> {
+  const given = [before ?? null, orphans];
+  if (backupId) return { logs: toLogs(await sql<Row>({ text: ONE, values: [...given, backupId] })), more: false };
+  let oldest: Row[] = [];
+  let more = false;
+  for await (const slice of slices(sql, signal)) {
+    const rows = await sql<Row>({ name: 'logs-oldest', text: SLICE, values: [...given, ...slice] });
+    oldest = [...oldest, ...rows].sort((a, b) => Number(BigInt(a.first) - BigInt(b.first)));
+    more ||= oldest.length > MOST_LOGS;
+    oldest.length = Math.min(oldest.length, MOST_LOGS);
+  }
+  return { logs: toLogs(oldest), more };
+}
+
+/** All keys of logs in parts: behind which one each begins, and with which one it ends, null for the last one. */
+async function* slices(sql: Sql, signal: AbortSignal): AsyncGenerator<[after: string, upTo: string | null]> {
+  for (let after = ''; !signal.aborted; ) {
+    const [end] = await sql<{ backupid: string }>({
+      name: 'logs-slice',
+      text: `select backupid from backup_log_heads where backupid > $1 order by backupid offset ${PER_SLICE - 1} limit 1`,
+      values: [after],
+    });
+    yield [after, end?.backupid ?? null];
+    if (!end) return;
+    after = end.backupid;
+  }
+}
+
+type Row = { backupid: string; entries: string; first: string; orphan: boolean };
+
+function toLogs(rows: Row[]): AgedLog[] {
+  return rows.map(({ backupid, entries, orphan }) => ({ backupId: backupid, entries: BigInt(entries), orphan }));
+}
+
+// $1 age, $2 only without controller, $3 and $4 which logs. Subqueries and not joins: whatever the statistics say, each is a look at one key.
+const oldest = (which: string) => `
+  select backupid, entries, coalesce(least(first, appended), 0) as first, orphan
+  from (
+    select h.backupid, h.lastid - h.firstid + 1 as entries, nullif(h.lastmicros, 0) / 1000000 as appended,
+           (select created_at from backup_logs e where e.backupid = h.backupid and e.id = h.firstid) as first,
+           not exists (select from backup_controllers c where c.backupid = h.backupid) as orphan
+    from backup_log_heads h where ${which}
+  ) log
+  where ($1::bigint is null or coalesce(least(first, appended), 0) < $1) and case when $2 or entries = 0 then orphan else true end`;
+
+const ONE = oldest('h.backupid = $3');
+const SLICE = oldest('h.backupid > $3 and ($4::varchar is null or h.backupid <= $4)');
+
+const PER_SLICE = 10_000;
+const MOST_LOGS = 10_000;
