@@ -88,7 +88,7 @@ export const settings = z.object({
   RETENTION: age
     .prefault('30d')
     .describe(
-      'Delete controllers, with logs and payloads, that nothing has changed for so long, and log entries without a controller; off keeps them',
+      'Delete controllers, with logs and payloads, that nothing has changed for so long, and log entries of this age that have no controller; off keeps them',
     ),
   RETENTION_SETTING_UI: age
     .prefault('2d')
@@ -97,7 +97,7 @@ export const settings = z.object({
     ),
   LOG_RETENTION: age
     .prefault('off')
-    .describe('Remove log entries that are older, of whatever logs; off keeps those of controllers as long as these'),
+    .describe('Remove log entries that are older, also of runs that stay; off keeps them as long as their controllers'),
   RETENTION_DRY_RUN: z
     .enum(['on', 'off'])
     .default('off')

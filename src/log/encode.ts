@@ -1,5 +1,10 @@
 import type { Entry } from './page.ts';
 
+// What is written first, because nobody knows how long it will be: room for all that it could be was three times as much for each page of a list,
+// and the garbage collector comes by the bytes that are outside of its heap.
+let scratch = Buffer.alloc(0);
+const KEPT_SCRATCH = 4 * 1024 * 1024;
+
 /** Messages of entries one behind the other, and where each of them ends. */
 export type Encoded = { bytes: Buffer; ends: number[] };
 
@@ -10,14 +15,17 @@ export type Encoded = { bytes: Buffer; ends: number[] };
  */
 export function encodeEntries(entries: readonly Entry[], field: number, backupId = ''): Encoded {
   const most = entries.reduce((sum, { message }) => sum + 3 * message.length + backupId.length + OVERHEAD, 0);
-  const bytes = Buffer.allocUnsafe(most);
+  if (scratch.length < most) scratch = Buffer.allocUnsafeSlow(most);
   const ends: number[] = [];
   let at = 0;
   for (const entry of entries) {
-    at = writeEntry(bytes, at, entry, field, backupId);
+    at = writeEntry(scratch, at, entry, field, backupId);
     ends.push(at);
   }
-  return { bytes: bytes.subarray(0, at), ends };
+  const bytes = Buffer.allocUnsafe(at);
+  scratch.copy(bytes, 0, 0, at);
+  if (scratch.length > KEPT_SCRATCH) scratch = Buffer.alloc(0);
+  return { bytes, ends };
 }
 
 /** A field that holds bytes, a text or a message, in pieces: the pieces are copied once. */

@@ -1,6 +1,7 @@
 import type { Pool } from 'pg';
 import { type Head, readHeads } from './head.ts';
-import { ALL_LEVELS, ENTRY_OVERHEAD, type Entry, least, type PageLimits, reach, toEntry, withinBytes } from './page.ts';
+import { ALL_LEVELS, type Entry, least, type PageLimits, reach } from './page.ts';
+import { readRows } from './rows.ts';
 
 /** Which entries of a log to list, and in which order. */
 export type ListFilter = {
@@ -73,65 +74,11 @@ async function readList(
   const rows = `from backup_logs where ${[within, ...conditions].join(' and ')} order by ${order} limit ${given(limits.entries)}`;
   // Prepared where nothing is filtered: that is one text for each order.
   const name = conditions.length === 0 ? `list ${order}` : undefined;
-  const usual = await readShort(pool, { name, rows, values }, limits);
-  const { entries, found } = usual ?? (await readWithin(pool, rows, values, order, limits));
+  const { entries, found } = await readRows(pool, { name, rows, order, values }, limits);
   const full = entries.length === limits.entries || entries.length < found;
   const looked = full ? entries.at(-1)!.id : filter.newestFirst ? from : to;
   const done = filter.newestFirst ? looked <= firstId : looked >= lastId;
   return { entries, next: done ? undefined : looked };
-}
-
-type Found = { entries: Entry[]; found: number };
-
-/**
- * All of these rows, when every message is so short that together they cannot exceed the bytes; else undefined. Nothing is summed up then: TODO
- */
-async function readShort(
-  pool: Pool,
-  { name, rows, values }: { name: string | undefined; rows: string; values: unknown[] },
-  limits: PageLimits,
-): Promise<Found | undefined> {
-  const longest = Math.floor(limits.bytes / limits.entries) - ENTRY_OVERHEAD;
-  const result = await pool.query<string[]>({
-    ...(name && { name }),
-    text: `select id, loglevel, case when octet_length(message) <= $${values.length + 1} then message end, created_at, created_nanos, attempt ${rows}`,
-    values: [...values, longest],
-    rowMode: 'array',
-    types: AS_TEXT,
-  });
-  const entries: Entry[] = [];
-  for (const row of result.rows) {
-    if (row[2] === null) return undefined;
-    entries.push(fromTexts(row));
-  }
-  return { entries, found: entries.length };
-}
-
-/** As many of these rows as the bytes allow, and how many there are. */
-async function readWithin(
-  pool: Pool,
-  rows: string,
-  values: unknown[],
-  order: string,
-  { bytes }: PageLimits,
-): Promise<Found> {
-  const sized = `select *, octet_length(message) + ${ENTRY_OVERHEAD} as size ${rows}`;
-  const result = await pool.query(withinBytes(sized, order, `$${values.length + 1}`), [...values, bytes]);
-  return { entries: result.rows.map(toEntry), found: Number(result.rows[0]?.found ?? 0) };
-}
-
-/** Values as they come, without a look at their types. */
-const AS_TEXT = { getTypeParser: () => (text: string) => text };
-
-function fromTexts([id, level, message, seconds, nanos, attempt]: string[]): Entry {
-  return {
-    id: BigInt(id!),
-    level: Number(level),
-    message: message!,
-    seconds: BigInt(seconds!),
-    nanos: Number(nanos),
-    attempt: Number(attempt),
-  };
 }
 
 /** The conditions of a filter in SQL; `given` makes parameters of its values. */

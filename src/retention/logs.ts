@@ -37,12 +37,13 @@ export async function purgeLogs(
     const shortened = await transaction(pool, sql => shortenLogs(sql, step.fronts, before));
     // Not in the same transaction: heads are locked by it, and who deletes locks writers before heads.
     const deleted = await transaction(pool, sql => deleteForsaken(sql, step.orphans, before));
-    const removed = shortened.filter(log => log.removed > 0n);
-    for (const backupId of [...removed.map(log => log.backupId), ...deleted]) {
+    const removed = new Map(shortened.map(log => [log.backupId, log.removed]));
+    for (const { backupId } of step.logs) {
+      if (!removed.get(backupId) && !deleted.includes(backupId)) continue;
       touched.add(backupId);
       doorbell.ring(backupId);
     }
-    left -= removed.reduce((sum, log) => sum + log.removed, 0n);
+    left -= shortened.reduce((sum, log) => sum + log.removed, 0n);
     putBack(queue, step, shortened[0]);
   }
   return {

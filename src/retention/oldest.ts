@@ -36,7 +36,7 @@ export async function oldestLogs(
   let more = false;
   for await (const slice of slices(sql, signal)) {
     const rows = await sql<Row>({ name: 'logs-oldest', text: SLICE, values: [...given, ...slice] });
-    oldest = [...oldest, ...rows].sort((a, b) => Number(BigInt(a.first) - BigInt(b.first)));
+    oldest = [...oldest, ...rows].sort(byAge);
     more ||= oldest.length > MOST_LOGS;
     oldest.length = Math.min(oldest.length, MOST_LOGS);
   }
@@ -58,6 +58,8 @@ async function* slices(sql: Sql, signal: AbortSignal): AsyncGenerator<[after: st
 }
 
 type Row = { backupid: string; entries: string; first: string; orphan: boolean };
+
+const byAge = (a: Row, b: Row) => Number(a.first) - Number(b.first) || (a.backupid < b.backupid ? -1 : 1);
 
 function toLogs(rows: Row[]): AgedLog[] {
   return rows.map(({ backupid, entries, orphan }) => ({ backupId: backupid, entries: BigInt(entries), orphan }));

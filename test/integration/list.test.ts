@@ -88,6 +88,23 @@ describe('LogService.ListLogs', () => {
     }
   });
 
+  it('keeps pages of long entries below 4 MiB, and no shorter than they have to be', async () => {
+    const backupId = newBackupId();
+    // A thousand of the shorter ones fit into a page, and of the longer ones not quite.
+    for (const length of [3900, 4030, 4200]) {
+      for (let i = 0; i < 2; i++) {
+        await append(backend, backupId, Array<string>(500).fill('x'.repeat(length)));
+      }
+    }
+    const bytes = (page: { message: string }[]) => page.reduce((sum, { message }) => sum + message.length + 80, 0);
+    for (const order of [LogOrder.OLDEST_FIRST, LogOrder.NEWEST_FIRST]) {
+      const all = await pages({ backupId, pageSize: 1000, order });
+      assert.equal(all.flat().length, 3000);
+      for (const page of all) assert.ok(bytes(page) <= 4 * 1024 * 1024);
+      for (const page of all.slice(0, -1)) assert.ok(page.length === 1000 || bytes(page) > 4_100_000);
+    }
+  });
+
   it('gives every entry that was there throughout exactly once while others come', async () => {
     const backupId = newBackupId();
     await append(
