@@ -17,13 +17,8 @@ export type Shortened = { backupId: string; old: bigint; removed: bigint };
  * Statements of their own for each log, with plain bounds: in one for many, joined with what is to go, the plan of the deletion hangs on statistics.
  */
 export async function shortenLogs(sql: Sql, fronts: Front[], before: bigint | undefined): Promise<Shortened[]> {
-  const limits = new Map(fronts.map(({ backupId, entries }) => [backupId, entries]));
-  const heads = await readFronts(sql, [...limits.keys()], 'order by backupid for key share');
   const shortened: (Shortened & { upTo: bigint })[] = [];
-  for (const head of heads) {
-    const { backupId, firstId } = head;
-    const upTo = await firstKept(sql, head, limits.get(backupId)!, before);
-    if (upTo === firstId) continue;
+  for (const { backupId, firstId, upTo } of await readOld(sql, fronts, before, 'order by backupid for key share')) {
     const [gone] = await sql<{ removed: string }>({
       name: 'log-shorten',
       text: `with gone as (delete from backup_logs where backupid = $1 and id >= $2 and id < $3 returning 1)
@@ -44,10 +39,10 @@ export async function shortenLogs(sql: Sql, fronts: Front[], before: bigint | un
   return shortened;
 }
 
-/** How many of the oldest entries of a log are old, as `shortenLogs` would find them. */
-export async function countOld(sql: Sql, { backupId, entries }: Front, before: bigint | undefined): Promise<bigint> {
-  const [head] = await readFronts(sql, [backupId], '');
-  return head ? (await firstKept(sql, head, entries, before)) - head.firstId : 0n;
+/** How many of the oldest entries of each log are old, as `shortenLogs` would find them; a log that has none is left out. */
+export async function countOld(sql: Sql, fronts: Front[], before: bigint | undefined): Promise<Map<string, bigint>> {
+  const old = await readOld(sql, fronts, before, '');
+  return new Map(old.map(({ backupId, firstId, upTo }) => [backupId, upTo - firstId]));
 }
 
 /**
@@ -73,35 +68,42 @@ export async function deleteForsaken(sql: Sql, backupIds: string[], before: bigi
   return forsaken;
 }
 
-type FrontHead = { backupId: string; firstId: bigint; lastId: bigint; lastMicros: bigint };
-
-async function readFronts(sql: Sql, backupIds: string[], locking: string): Promise<FrontHead[]> {
-  const rows = await sql<{ backupid: string; firstid: string; lastid: string; lastmicros: string }>({
+/** Up to which id, not included, the oldest entries of each log are old, unless there are none. */
+async function readOld(sql: Sql, fronts: Front[], before: bigint | undefined, locking: string): Promise<Old[]> {
+  const limits = new Map(fronts.map(({ backupId, entries }) => [backupId, entries]));
+  const heads = await sql<{ backupid: string; firstid: string; lastid: string; lastmicros: string }>({
     text: `select backupid, firstid, lastid, lastmicros from backup_log_heads
       where backupid = any ($1) and firstid <= lastid ${locking}`,
-    values: [backupIds],
+    values: [[...limits.keys()]],
   });
-  return rows.map(({ backupid, firstid, lastid, lastmicros }) => ({
+  const within = heads.map(({ backupid, firstid, lastid, lastmicros }) => ({
     backupId: backupid,
     firstId: BigInt(firstid),
-    lastId: BigInt(lastid),
-    lastMicros: BigInt(lastmicros),
+    upTo: least(BigInt(firstid) + limits.get(backupid)!, BigInt(lastid) + 1n),
+    // Nothing was appended since, so it does not matter what its writers said. 0 is not known.
+    silent: lastmicros !== '0' && BigInt(lastmicros) < (before ?? 0n) * 1_000_000n,
   }));
+  if (before === undefined) return within;
+  const kept = await firstKept(
+    sql,
+    within.filter(log => !log.silent),
+    before,
+  );
+  return within
+    .map(log => ({ ...log, upTo: kept.get(log.backupId) ?? log.upTo }))
+    .filter(log => log.upTo > log.firstId);
 }
 
-/** The first id that stays when no more than so many entries go. */
-async function firstKept(
-  sql: Sql,
-  { backupId, firstId, lastId, lastMicros }: FrontHead,
-  entries: bigint,
-  before: bigint | undefined,
-): Promise<bigint> {
-  const end = least(firstId + entries, lastId + 1n);
-  if (before === undefined || (lastMicros > 0n && lastMicros < before * 1_000_000n)) return end;
-  const [kept] = await sql<{ id: string }>({
-    name: 'log-first-kept',
-    text: `select id from backup_logs where backupid = $1 and id >= $2 and id < $3 and created_at >= $4 order by id limit 1`,
-    values: [backupId, firstId, end, before],
+type Old = { backupId: string; firstId: bigint; upTo: bigint };
+
+/** The first entry within these bounds of each log that is not old, if there is one. */
+async function firstKept(sql: Sql, logs: Old[], before: bigint): Promise<Map<string, bigint>> {
+  const rows = await sql<{ backupid: string; id: string | null }>({
+    text: `select log.backupid, (
+        select id from backup_logs l
+        where l.backupid = log.backupid and id >= log.firstid and id < log.upto and created_at >= $4 order by id limit 1) as id
+      from unnest($1::varchar[], $2::bigint[], $3::bigint[]) as log (backupid, firstid, upto)`,
+    values: [logs.map(log => log.backupId), logs.map(log => log.firstId), logs.map(log => log.upTo), before],
   });
-  return kept ? BigInt(kept.id) : end;
+  return new Map(rows.flatMap(({ backupid, id }) => (id === null ? [] : [[backupid, BigInt(id)]])));
 }

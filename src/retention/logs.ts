@@ -44,7 +44,7 @@ export async function purgeLogs(
       doorbell.ring(backupId);
     }
     left -= shortened.reduce((sum, log) => sum + log.removed, 0n);
-    putBack(queue, step, shortened[0]);
+    putBack(queue, step, shortened);
   }
   return {
     entries: BigInt(max) - left,
@@ -82,11 +82,12 @@ function nextStep(queue: AgedLog[], most: bigint): Step {
   };
 }
 
-/** The first log of a step again, when it has more: at once, or as the last one when somebody else is at it. */
-function putBack(queue: AgedLog[], { logs: [log], fronts: [front] }: Step, shortened: Shortened | undefined): void {
-  if (!log || shortened?.old !== front!.entries || front!.entries === log.entries) return;
-  const rest = { ...log, entries: log.entries - front!.entries };
-  if (shortened.removed === shortened.old) queue.unshift(rest);
+/** The log of a step again that has more than one may take: at once, or as the last one when somebody else is at it. */
+function putBack(queue: AgedLog[], { logs: [log], fronts: [front] }: Step, shortened: Shortened[]): void {
+  const done = shortened.find(one => one.backupId === log!.backupId);
+  if (done?.old !== front!.entries || done.old === log!.entries) return;
+  const rest = { ...log!, entries: log!.entries - done.old };
+  if (done.removed === done.old) queue.unshift(rest);
   else queue.push(rest);
 }
 
@@ -100,16 +101,19 @@ async function wouldTake(sql: Sql, logs: AgedLog[], before: bigint | undefined, 
     more,
     sampleBackupIds: touched.slice(0, SAMPLE),
   });
-  for (const { backupId, entries, orphan } of logs) {
-    const old = await countOld(sql, { backupId, entries: least(entries, left + 1n) }, before);
-    if (old === 0n && !(orphan && entries === 0n)) continue;
-    if (left === 0n) return told(true);
-    touched.push(backupId);
-    if (old > left) {
-      left = 0n;
-      return told(true);
+  for (let at = 0; at < logs.length; at += LOGS_PER_STEP) {
+    const some = logs.slice(at, at + LOGS_PER_STEP);
+    const fronts = some.map(({ backupId, entries }) => ({ backupId, entries: least(entries, left + 1n) }));
+    const counts = await countOld(sql, fronts, before);
+    for (const { backupId, entries, orphan } of some) {
+      const old = counts.get(backupId) ?? 0n;
+      if (old === 0n && !(orphan && entries === 0n)) continue;
+      if (left === 0n) return told(true);
+      touched.push(backupId);
+      const more = old > left;
+      left -= least(old, left);
+      if (more) return told(true);
     }
-    left -= old;
   }
   return told(false);
 }

@@ -34,8 +34,9 @@ export async function oldestLogs(
   if (backupId) return { logs: toLogs(await sql<Row>({ text: ONE, values: [...given, backupId] })), more: false };
   let oldest: Row[] = [];
   let more = false;
-  for await (const slice of slices(sql, signal)) {
-    const rows = await sql<Row>({ name: 'logs-oldest', text: SLICE, values: [...given, ...slice] });
+  for await (const { after, upTo } of slices(sql, signal)) {
+    const slice = upTo ? { text: SLICE, values: [...given, after, upTo] } : { text: LAST, values: [...given, after] };
+    const rows = await sql<Row>(slice);
     oldest = [...oldest, ...rows].sort(byAge);
     more ||= oldest.length > MOST_LOGS;
     oldest.length = Math.min(oldest.length, MOST_LOGS);
@@ -43,17 +44,15 @@ export async function oldestLogs(
   return { logs: toLogs(oldest), more };
 }
 
-/** All keys of logs in parts: behind which one each begins, and with which one it ends, null for the last one. */
-async function* slices(sql: Sql, signal: AbortSignal): AsyncGenerator<[after: string, upTo: string | null]> {
-  for (let after = ''; !signal.aborted; ) {
-    const [end] = await sql<{ backupid: string }>({
-      name: 'logs-slice',
+/** All keys of logs in parts: behind which one each begins and, but for the last one, with which one it ends. */
+async function* slices(sql: Sql, signal: AbortSignal): AsyncGenerator<{ after: string; upTo: string | undefined }> {
+  for (let after: string | undefined = ''; after !== undefined && !signal.aborted; ) {
+    const [end]: { backupid: string }[] = await sql({
       text: `select backupid from backup_log_heads where backupid > $1 order by backupid offset ${PER_SLICE - 1} limit 1`,
       values: [after],
     });
-    yield [after, end?.backupid ?? null];
-    if (!end) return;
-    after = end.backupid;
+    yield { after, upTo: end?.backupid };
+    after = end?.backupid;
   }
 }
 
@@ -65,19 +64,25 @@ function toLogs(rows: Row[]): AgedLog[] {
   return rows.map(({ backupid, entries, orphan }) => ({ backupId: backupid, entries: BigInt(entries), orphan }));
 }
 
-// $1 age, $2 only without controller, $3 and $4 which logs. Subqueries and not joins: whatever the statistics say, each is a look at one key.
-const oldest = (which: string) => `
+// $1 age, $2 only without controller, $3 and $4 which logs: said of controllers, too, or each slice would read them all. `offset 0` keeps the looks
+// at a first entry to one for each log, and to the logs that are asked for.
+const oldest = (which: (backupid: string) => string) => `
   select backupid, entries, coalesce(least(first, appended), 0) as first, orphan
   from (
-    select h.backupid, h.lastid - h.firstid + 1 as entries, nullif(h.lastmicros, 0) / 1000000 as appended,
-           (select created_at from backup_logs e where e.backupid = h.backupid and e.id = h.firstid) as first,
-           not exists (select from backup_controllers c where c.backupid = h.backupid) as orphan
-    from backup_log_heads h where ${which}
-  ) log
-  where ($1::bigint is null or coalesce(least(first, appended), 0) < $1) and case when $2 or entries = 0 then orphan else true end`;
+    select log.*, (select created_at from backup_logs e where e.backupid = log.backupid and e.id = log.firstid) as first
+    from (
+      select h.backupid, h.firstid, h.lastid - h.firstid + 1 as entries, nullif(h.lastmicros, 0) / 1000000 as appended,
+             c.backupid is null as orphan
+      from backup_log_heads h left join backup_controllers c on c.backupid = h.backupid and ${which('c.backupid')}
+      where ${which('h.backupid')}
+    ) log
+    where orphan or not ($2 or entries = 0) offset 0
+  ) found
+  where $1::bigint is null or coalesce(least(first, appended), 0) < $1`;
 
-const ONE = oldest('h.backupid = $3');
-const SLICE = oldest('h.backupid > $3 and ($4::varchar is null or h.backupid <= $4)');
+const ONE = oldest(backupid => `${backupid} = $3`);
+const SLICE = oldest(backupid => `${backupid} > $3 and ${backupid} <= $4`);
+const LAST = oldest(backupid => `${backupid} > $3`);
 
 const PER_SLICE = 10_000;
 const MOST_LOGS = 10_000;

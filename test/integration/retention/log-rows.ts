@@ -1,5 +1,6 @@
 import type { Database } from '../../support/database.ts';
 import { newBackupId } from '../../support/writing.ts';
+import { DAY } from './rows.ts';
 
 /** A log as it stands in the tables. Times are seconds ago; below 0 they are to come. */
 export type GivenLog = {
@@ -14,15 +15,12 @@ export type GivenLog = {
   sealed?: boolean;
 };
 
-export const HOUR = 3600;
-export const DAY = 24 * HOUR;
-
 /** Writes logs by SQL, each with a kept request and a writer; returns their ids. */
 export async function putLogs(database: Database, ...given: GivenLog[]): Promise<string[]> {
   const logs = given.map(({ entries = 0, ages = Array(entries).fill(40 * DAY), ...log }) => ({
     backupid: newBackupId(),
     ages,
-    appendedAgo: log.appendedAgo ?? Math.max(0, Math.min(...ages)),
+    appendedAgo: log.appendedAgo ?? Math.max(0, Math.min(40 * DAY, ...ages)),
     controller: log.controller ?? false,
     sealed: log.sealed ?? false,
   }));

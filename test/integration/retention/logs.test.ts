@@ -3,7 +3,8 @@ import { LogLevel } from '../../../src/gen/backup/v1/entry_pb.ts';
 import { acceleratorsOff, type Backend, startBackend } from '../../support/backend.ts';
 import { refused } from '../../support/status.ts';
 import { append, newBackupId } from '../../support/writing.ts';
-import { DAY, HOUR, idsOf, logContents, putLogs, standing } from './log-rows.ts';
+import { idsOf, logContents, putLogs, standing } from './log-rows.ts';
+import { DAY, HOUR } from './rows.ts';
 
 const olderThan = { seconds: BigInt(30 * DAY) };
 const [OLD, YOUNG] = [40 * DAY, 20 * DAY];
