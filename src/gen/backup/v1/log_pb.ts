@@ -1415,8 +1415,8 @@ export const LogService: GenService<{
     output: typeof TailLogsResponseSchema;
   },
   /**
-   * Counts the entries of a log, or of the logs of all controllers that match, by level. It looks at every one of them, so give it a deadline
-   * where they are many.
+   * Counts the entries of a log, or of the logs of all controllers that match, by level. It looks at every one of them: millions take seconds,
+   * so give it a deadline where they are many; the service's own is half a minute (a setting).
    *
    * @generated from rpc backup.v1.LogService.SummarizeLogs
    */
