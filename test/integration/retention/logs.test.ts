@@ -205,12 +205,12 @@ describe('LogService.PurgeLogs', () => {
   it('finds old entries among many logs', async () => {
     await backend.database.query(
       `insert into backup_log_heads (backupid, lastid, lastmicros)
-       select md5(i::text), 1, extract(epoch from now()) * 1000000 from generate_series(1, 25000) i`,
+       select md5(i::text), 1, extract(epoch from now()) * 1000000 from generate_series(1, 12000) i`,
     );
     await backend.database.query(
       `insert into backup_logs (backupid, id, loglevel, message, created_at)
-       select md5(i::text), 1, 40, 'x', extract(epoch from now()) - case when i % 2500 = 0 then $1 else 0 end::bigint
-       from generate_series(1, 25000) i`,
+       select md5(i::text), 1, 40, 'x', extract(epoch from now()) - case when i % 1200 = 0 then $1 else 0 end::bigint
+       from generate_series(1, 12000) i`,
       [OLD],
     );
     const told = await backend.logs.purgeLogs({ olderThan, dryRun: true });
