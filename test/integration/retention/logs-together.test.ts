@@ -1,5 +1,8 @@
 import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
+import pg from 'pg';
+import { type Sql, transaction } from '../../../src/db/sql.ts';
+import { shortenLogs } from '../../../src/log/shorten.ts';
 import { acceleratorsOff, type Backend, startBackend } from '../../support/backend.ts';
 import { eventually } from '../../support/eventually.ts';
 import { locked } from '../../support/locked.ts';
@@ -152,6 +155,25 @@ describe('PurgeLogs, while others are at work', () => {
     const rest = await backend.logs.purgeLogs({ olderThan });
     assert.deepEqual([rest.entries, rest.logs, rest.more], [0n, 0n, false]);
     assert.deepEqual(await backend.database.query('select from backup_logs'), []);
+  });
+
+  it('moves the start of a log never back, though another one has gone on meanwhile', async () => {
+    const [log] = await put({ entries: 6000, controller: true });
+    const pool = new pg.Pool({ connectionString: backend.database.url });
+    const late = await transaction(pool, sql => {
+      // Between what it has read and what it removes, the other one removes everything.
+      const interrupted: Sql = async statement => {
+        if (statement.name === 'log-shorten') await backend.logs.purgeLogs({ olderThan });
+        return sql(statement);
+      };
+      return shortenLogs(interrupted, [{ backupId: log!, entries: 10n }], undefined);
+    });
+    await pool.end();
+    assert.deepEqual(
+      late.map(({ old, removed }) => [old, removed]),
+      [[10n, 0n]],
+    );
+    assert.deepEqual(await standing(backend.database, log!), ['6001..6000', 0, 1, 1]);
   });
 
   it('meets DeleteController on the same logs, and nothing is left of them', async () => {
