@@ -1,6 +1,7 @@
 import type { Pool } from 'pg';
+import type { Encodable } from './encode.ts';
 import { type Head, readHeads } from './head.ts';
-import { ALL_LEVELS, type Entry, least, type PageLimits, reach } from './page.ts';
+import { ALL_LEVELS, least, type PageLimits, reach } from './page.ts';
 import { readRows } from './rows.ts';
 
 /** Which entries of a log to list, and in which order. */
@@ -29,7 +30,7 @@ export async function listRuns(
   filter: ListFilter,
   start: ListPlace | undefined,
   limits: PageLimits,
-  encode: (entries: Entry[], backupId: string) => Buffer,
+  encode: (entries: Encodable[], backupId: string) => Buffer,
 ): Promise<{ logs: Buffer[]; next: ListPlace | undefined }> {
   const heads = await readHeads(
     pool,
@@ -60,7 +61,7 @@ async function readList(
   filter: ListFilter,
   after: bigint | undefined,
   limits: PageLimits,
-): Promise<{ entries: Entry[]; next: bigint | undefined }> {
+): Promise<{ entries: Encodable[]; next: bigint | undefined }> {
   const values: unknown[] = [];
   const given = (value: unknown) => `$${values.push(value)}`;
   const conditions = matching(filter, given);
@@ -76,7 +77,7 @@ async function readList(
   const name = conditions.length === 0 ? `list ${order}` : undefined;
   const { entries, found } = await readRows(pool, { name, rows, order, values }, limits);
   const full = entries.length === limits.entries || entries.length < found;
-  const looked = full ? entries.at(-1)!.id : filter.newestFirst ? from : to;
+  const looked = full ? BigInt(entries.at(-1)!.id) : filter.newestFirst ? from : to;
   const done = filter.newestFirst ? looked <= firstId : looked >= lastId;
   return { entries, next: done ? undefined : looked };
 }

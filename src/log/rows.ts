@@ -1,10 +1,11 @@
 import type { Pool } from 'pg';
-import { ENTRY_OVERHEAD, type Entry, type PageLimits, toEntry, withinBytes } from './page.ts';
+import type { Encodable } from './encode.ts';
+import { ENTRY_OVERHEAD, type PageLimits, toEntry, withinBytes } from './page.ts';
 
 /** Rows of `backup_logs`: what comes behind the columns of a query. With a name it is prepared. */
 export type Rows = { name: string | undefined; rows: string; order: string; values: unknown[] };
 
-type Found = { entries: Entry[]; found: number };
+type Found = { entries: Encodable[]; found: number };
 
 /** Entries as far as the limits allow, and how many there are within their number. */
 export async function readRows(pool: Pool, wanted: Rows, limits: PageLimits): Promise<Found> {
@@ -25,7 +26,7 @@ async function readShort(pool: Pool, { name, rows, values }: Rows, limits: PageL
     rowMode: 'array',
     types: AS_TEXT,
   });
-  const entries: Entry[] = [];
+  const entries: Encodable[] = [];
   for (const row of result.rows) {
     if (row[2] === null) return undefined;
     entries.push(fromTexts(row));
@@ -42,13 +43,18 @@ async function readWithin(pool: Pool, { rows, order, values }: Rows, { bytes }: 
 /** Values as they come, without a look at their types. */
 const AS_TEXT = { getTypeParser: () => (text: string) => text };
 
-function fromTexts([id, level, message, seconds, nanos, attempt]: string[]): Entry {
+function fromTexts([id, level, message, seconds, nanos, attempt]: string[]): Encodable {
   return {
-    id: BigInt(id!),
+    id: toNumber(id!),
     level: Number(level),
     message: message!,
-    seconds: BigInt(seconds!),
+    seconds: toNumber(seconds!),
     nanos: Number(nanos),
     attempt: Number(attempt),
   };
+}
+
+/** Exact. */
+function toNumber(text: string): number | bigint {
+  return text.length < 16 ? Number(text) : BigInt(text);
 }
