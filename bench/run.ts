@@ -19,6 +19,7 @@ import { histories } from './history.ts';
 import { imports } from './import.ts';
 import { ingests } from './ingest.ts';
 import { latencies } from './latency.ts';
+import { lists } from './list.ts';
 import { memory } from './memory.ts';
 import { payloads } from './payload.ts';
 import { progress } from './progress.ts';
@@ -37,6 +38,7 @@ const benchmarks = {
   'tail-latency': latencies,
   'fan-out': fanOuts,
   history: histories,
+  list: lists,
   progress,
   watch: watches,
   payload: payloads,

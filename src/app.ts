@@ -34,7 +34,7 @@ import { dropStaleChunks } from './payload/stale.ts';
 import { periodic } from './periodic.ts';
 import { forgetAnswers } from './request/forget.ts';
 import { retain } from './retention/rounds.ts';
-import { retentionService } from './retention/service.ts';
+import { retentionServices } from './retention/service.ts';
 import { summaryService } from './summary/service.ts';
 import { Hub as Tails } from './tail/hub.ts';
 import { tailService } from './tail/service.ts';
@@ -112,6 +112,7 @@ export async function startApp(config: Config, log: Logger): Promise<App> {
     tails.appended(backupId, entries, appended);
     doorbell.ringElsewhere(backupId);
   };
+  const retention = retentionServices({ orm, pool, doorbell });
 
   const server = opening.use(
     await startServer(
@@ -144,7 +145,7 @@ export async function startApp(config: Config, log: Logger): Promise<App> {
             fallback,
           }),
           ...summaryService(orm),
-          ...retentionService({ orm, pool, doorbell }),
+          ...retention.controllers,
         }),
         served(CourseService, {
           ...courseService({ orm, tokens, defaultPageSize, fallback }),
@@ -193,6 +194,7 @@ export async function startApp(config: Config, log: Logger): Promise<App> {
             tokens,
             writeTimeoutMs: config.WRITE_TIMEOUT,
           }),
+          ...retention.logs,
         }),
       ],
       {
@@ -218,13 +220,14 @@ export async function startApp(config: Config, log: Logger): Promise<App> {
   opening.use(expireRequests(pool, config.REQUEST_RETENTION, log));
   opening.use(sweepChunks(pool, log));
   opening.use(expireCourseRuns(pool, config.COURSE_RUN_RETENTION, log));
-  const retention = {
+  const ages = {
     unchanged: config.RETENTION,
     settingUi: config.RETENTION_SETTING_UI,
+    logs: config.LOG_RETENTION,
     dryRun: config.RETENTION_DRY_RUN === 'on',
     intervalMs: config.RETENTION_INTERVAL,
   };
-  opening.use(retain({ pool, doorbell, log }, retention));
+  opening.use(retain({ pool, doorbell, log }, ages));
 
   const open = opening.move();
   return {

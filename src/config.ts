@@ -87,12 +87,17 @@ export const settings = z.object({
     .describe('Claims pass over rows that others have locked; off, they wait for them'),
   RETENTION: age
     .prefault('30d')
-    .describe('Delete controllers, with logs and payloads, that nothing has changed for so long; off keeps them'),
+    .describe(
+      'Delete controllers, with logs and payloads, that nothing has changed for so long, and log entries of this age that have no controller; off keeps them',
+    ),
   RETENTION_SETTING_UI: age
     .prefault('2d')
     .describe(
       'The same for those that wait for a person to choose settings (SETTING_UI); off treats them as all others',
     ),
+  LOG_RETENTION: age
+    .prefault('off')
+    .describe('Remove log entries that are older, also of runs that stay; off keeps them as long as their controllers'),
   RETENTION_DRY_RUN: z
     .enum(['on', 'off'])
     .default('off')

@@ -20,13 +20,13 @@ import { Outlet } from './write.ts';
 /**
  * One handler for each method of a generated service: an async function, or an async generator where the answer is a stream. Requests that
  * are a stream are read at the handler's pace: what it does not ask for stays with the peer. Their end alone does not say that they are
- * complete: a client that cancels may end them a moment before.
+ * complete: a client that cancels may end them a moment before. An answer that is a Buffer is encoded already.
  */
 export type Handlers<S extends DescService> = { [K in keyof S['method']]: Handler<S['method'][K]> };
 
 type Handler<M> =
   M extends Kind<'unary', infer I, infer O>
-    ? (request: MessageShape<I>, context: CallContext) => Promise<MessageInitShape<O>>
+    ? (request: MessageShape<I>, context: CallContext) => Promise<MessageInitShape<O> | Buffer>
     : M extends Kind<'server_streaming', infer I, infer O>
       ? (request: MessageShape<I>, context: CallContext) => AsyncIterable<MessageInitShape<O> | Buffer>
       : M extends Kind<'client_streaming', infer I, infer O>
@@ -211,7 +211,7 @@ function decode(schema: DescMessage, bytes: Buffer, transport: Transport): Messa
 }
 
 function encode(schema: DescMessage, answer: object): Buffer {
-  if (Buffer.isBuffer(answer)) return answer; // encoded already, once for many
+  if (Buffer.isBuffer(answer)) return answer;
   const bytes = toBinary(schema, create(schema, answer as MessageInitShape<DescMessage>));
   return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 }

@@ -145,24 +145,3 @@ export async function countEntries(sql: Sql, backupIds: string[]): Promise<Map<s
   });
   return new Map(heads.map(head => [head.backupid, BigInt(head.entries)]));
 }
-
-/**
- * Removes so many of the oldest entries of a log, unless it has fewer; returns how many they were. Tails that had them to deliver are told
- * that they are gone.
- */
-export async function shortenLog(sql: Sql, backupId: string, entries: number): Promise<bigint> {
-  // From the first one on: a scan from id 1 would pass all that was removed before and is not vacuumed yet.
-  const shortened = await sql({
-    text: `with head as (
-        update backup_log_heads set firstid = firstid + $2::bigint
-        where backupid = $1 and lastid - firstid + 1 >= $2::bigint
-        returning firstid
-      ), removed as (
-        delete from backup_logs l using head
-        where l.backupid = $1 and l.id >= head.firstid - $2::bigint and l.id < head.firstid
-      )
-      select from head`,
-    values: [backupId, entries],
-  });
-  return BigInt(shortened.length * entries);
-}

@@ -1,6 +1,8 @@
 import type { Pool } from 'pg';
+import type { Encodable } from './encode.ts';
 import { type Head, readHeads } from './head.ts';
-import { ALL_LEVELS, ENTRY_OVERHEAD, type Entry, least, type PageLimits, reach, toEntry, withinBytes } from './page.ts';
+import { ALL_LEVELS, least, type PageLimits, reach } from './page.ts';
+import { readRows } from './rows.ts';
 
 /** Which entries of a log to list, and in which order. */
 export type ListFilter = {
@@ -18,11 +20,9 @@ export type ListedRun = { id: bigint; backupId: string };
 /** Where a list goes on: in the log of this run behind this entry, or at its start. */
 export type ListPlace = { run: bigint; after: bigint | undefined };
 
-export type ListedEntry = Entry & { backupId: string };
-
 /**
  * The entries that match in the logs of these runs, one log after the other, as far as the limits allow, and the place where the next page
- * starts; undefined when all is listed.
+ * starts; undefined when all is listed. They come encoded, as `encode` does it for those of one log.
  */
 export async function listRuns(
   pool: Pool,
@@ -30,25 +30,27 @@ export async function listRuns(
   filter: ListFilter,
   start: ListPlace | undefined,
   limits: PageLimits,
-): Promise<{ entries: ListedEntry[]; next: ListPlace | undefined }> {
+  encode: (entries: Encodable[], backupId: string) => Buffer,
+): Promise<{ logs: Buffer[]; next: ListPlace | undefined }> {
   const heads = await readHeads(
     pool,
     runs.map(run => run.backupId),
   );
-  const entries: ListedEntry[] = [];
-  let bytes = 0;
+  const logs: Buffer[] = [];
+  const rest = { ...limits };
   for (const { id: run, backupId } of runs) {
     const after = run === start?.run ? start.after : undefined;
-    if (entries.length === limits.entries) return { entries, next: { run, after } };
-    const rest = { entries: limits.entries - entries.length, bytes: limits.bytes - bytes };
+    if (rest.entries === 0) return { logs, next: { run, after } };
     const page = await readList(pool, backupId, heads.get(backupId)!, filter, after, rest);
-    bytes += page.entries.reduce((sum, { message }) => sum + Buffer.byteLength(message) + ENTRY_OVERHEAD, 0);
+    const log = encode(page.entries, backupId);
     // A single entry may be larger than what is left: then it starts the next page.
-    if (bytes > limits.bytes && entries.length > 0) return { entries, next: { run, after } };
-    entries.push(...page.entries.map(entry => ({ ...entry, backupId })));
-    if (page.next !== undefined) return { entries, next: { run, after: page.next } };
+    if (log.length > rest.bytes && logs.length > 0) return { logs, next: { run, after } };
+    if (log.length > 0) logs.push(log);
+    if (page.next !== undefined) return { logs, next: { run, after: page.next } };
+    rest.entries -= page.entries.length;
+    rest.bytes -= log.length;
   }
-  return { entries, next: undefined };
+  return { logs, next: undefined };
 }
 
 /** A page of one log: entries that match among those after an id, and the id after which the next page starts. */
@@ -59,7 +61,7 @@ async function readList(
   filter: ListFilter,
   after: bigint | undefined,
   limits: PageLimits,
-): Promise<{ entries: Entry[]; next: bigint | undefined }> {
+): Promise<{ entries: Encodable[]; next: bigint | undefined }> {
   const values: unknown[] = [];
   const given = (value: unknown) => `$${values.push(value)}`;
   const conditions = matching(filter, given);
@@ -70,18 +72,12 @@ async function readList(
   if (from > to) return { entries: [], next: undefined };
   const order = filter.newestFirst ? 'id desc' : 'id';
   const within = `backupid = ${given(backupId)} and id between ${given(from)} and ${given(to)}`;
-  const { rows } = await pool.query(
-    withinBytes(
-      `select *, octet_length(message) + ${ENTRY_OVERHEAD} as size from backup_logs
-       where ${[within, ...conditions].join(' and ')} order by ${order} limit ${given(limits.entries)}`,
-      order,
-      given(limits.bytes),
-    ),
-    values,
-  );
-  const entries = rows.map(toEntry);
-  const full = entries.length === limits.entries || entries.length < Number(rows[0]?.found ?? 0);
-  const looked = full ? entries.at(-1)!.id : filter.newestFirst ? from : to;
+  const rows = `from backup_logs where ${[within, ...conditions].join(' and ')} order by ${order} limit ${given(limits.entries)}`;
+  // Prepared where nothing is filtered: that is one text for each order.
+  const name = conditions.length === 0 ? `list ${order}` : undefined;
+  const { entries, found } = await readRows(pool, { name, rows, order, values }, limits);
+  const full = entries.length === limits.entries || entries.length < found;
+  const looked = full ? BigInt(entries.at(-1)!.id) : filter.newestFirst ? from : to;
   const done = filter.newestFirst ? looked <= firstId : looked >= lastId;
   return { entries, next: done ? undefined : looked };
 }

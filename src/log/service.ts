@@ -4,15 +4,22 @@ import { sqlOn } from '../db/sql.ts';
 import { leaseLost } from '../errors.ts';
 import type { ControllerFilter } from '../gen/backup/v1/controller_pb.ts';
 import { LogLevel } from '../gen/backup/v1/entry_pb.ts';
-import { AppendLogsRequestSchema, ListLogsRequestSchema, LogOrder, type LogService } from '../gen/backup/v1/log_pb.ts';
+import {
+  AppendLogsRequestSchema,
+  ListLogsRequestSchema,
+  ListLogsResponseSchema,
+  LogOrder,
+  type LogService,
+} from '../gen/backup/v1/log_pb.ts';
 import type { Handlers } from '../grpc/bind.ts';
 import { paging } from '../paging.ts';
 import { ascending, fromNanos } from '../timestamps.ts';
 import type { Tokens } from '../tokens.ts';
 import { digestOf, isHeld, type Tell } from './append.ts';
 import type { Appender } from './appender.ts';
+import { type Encodable, encodeEntries, lengthDelimited } from './encode.ts';
 import { type ListedRun, type ListPlace, listRuns } from './list.ts';
-import { type Keeping, keptEntries, toMessage } from './message.ts';
+import { type Keeping, keptEntries } from './message.ts';
 import { ALL_LEVELS } from './page.ts';
 import { countLevels } from './summary.ts';
 
@@ -74,12 +81,12 @@ export function logService(needs: Needs): Served {
         newestFirst,
       };
       const limits = { entries: page.size, bytes: PAGE_BYTES };
-      const { entries, next } = await listRuns(pool, runs.slice(0, RUNS_PER_PAGE), filter, start, limits);
+      const encode = (entries: Encodable[], backupId: string) => encodeEntries(entries, ENTRIES, backupId).bytes;
+      const { logs, next } = await listRuns(pool, runs.slice(0, RUNS_PER_PAGE), filter, start, limits, encode);
       const place = next ?? (runs[RUNS_PER_PAGE] && { run: runs[RUNS_PER_PAGE].id, after: undefined });
-      return {
-        entries: entries.map(entry => toMessage(entry, entry.backupId)),
-        nextPageToken: place ? page.next([place.run, place.after ?? '']) : '',
-      };
+      if (!place) return Buffer.concat(logs);
+      const token = Buffer.from(page.next([place.run, place.after ?? '']));
+      return Buffer.concat([...logs, lengthDelimited(NEXT_PAGE_TOKEN, token)]);
     },
 
     async summarizeLogs({ backupId, filter, window }) {
@@ -114,6 +121,11 @@ export function logService(needs: Needs): Served {
     }
   }
 }
+
+const {
+  entries: { number: ENTRIES },
+  nextPageToken: { number: NEXT_PAGE_TOKEN },
+} = ListLogsResponseSchema.field;
 
 const RUNS_PER_COUNT = 1000;
 

@@ -5,7 +5,8 @@ import { removeControllers } from '../controller/removal.ts';
 import { epochNow } from '../db/clock.ts';
 import type { Doorbell } from '../db/doorbell.ts';
 import { type Sql, sqlOn, transaction } from '../db/sql.ts';
-import { countEntries, shortenLog } from '../log/head.ts';
+import { countEntries } from '../log/head.ts';
+import { shortenLogs } from '../log/shorten.ts';
 
 /** What may go. Never what a worker holds. */
 export type Rule = {
@@ -81,7 +82,10 @@ async function takeStep(sql: Sql, rule: Rule, backupIds: string[]): Promise<Step
     entries += counts.get(backupId) ?? 0n;
     return entries > ENTRIES_PER_STEP;
   });
-  if (tooMany === 0) return { removed: [], logEntries: await shortenLog(sql, left[0]!, ENTRIES_PER_STEP), left };
+  if (tooMany === 0) {
+    const [log] = await shortenLogs(sql, [{ backupId: left[0]!, entries: ENTRIES_PER_STEP }], undefined);
+    return { removed: [], logEntries: log?.removed ?? 0n, left };
+  }
   const removed = left.splice(0, tooMany < 0 ? left.length : tooMany);
   return { removed, ...(await removeControllers(sql, removed.toSorted())), left };
 }
@@ -126,5 +130,5 @@ function valuesOf({ olderThan, statuses, purposes }: Rule): unknown[] {
 }
 
 const BATCH = 100;
-const ENTRIES_PER_STEP = 10_000;
+const ENTRIES_PER_STEP = 10_000n;
 const SAMPLE = 10;

@@ -6,15 +6,21 @@ import type { Doorbell } from '../db/doorbell.ts';
 import { sqlOn } from '../db/sql.ts';
 import { isOutage } from '../errors.ts';
 import { periodic } from '../periodic.ts';
+import { type PurgedLogs, purgeLogs, wouldPurgeLogs } from './logs.ts';
+import type { LogRule } from './oldest.ts';
 import { type Purged, purge, type Rule, wouldPurge } from './purge.ts';
 
 type Needs = { pool: Pool; doorbell: Doorbell; log: Logger };
 
 export type Retention = {
-  /** Seconds after which a controller of any status goes, if nothing has changed it; undefined keeps all. */
+  /**
+   * Seconds after which a controller of any status goes, if nothing has changed it, and an entry that has no controller; undefined keeps all.
+   */
   unchanged: number | undefined;
   /** The same for those that wait in SETTING_UI for a person who may have walked away. */
   settingUi: number | undefined;
+  /** Seconds after which an entry goes, whatever its log. */
+  logs: number | undefined;
   /** Only says what it would delete. */
   dryRun: boolean;
   intervalMs: number;
@@ -24,17 +30,23 @@ export type Retention = {
  * Deletes now and again what the settings say is too old. Every replica does: what one is deleting, the others pass over, so that they share
  * the work, and whoever finds nothing left stops until the next round.
  */
-export function retain(needs: Needs, { unchanged, settingUi, dryRun, intervalMs }: Retention): AsyncDisposable {
-  const rules: Rule[] = [];
-  if (unchanged !== undefined) rules.push({ olderThan: BigInt(unchanged), statuses: Object.values(Status) });
-  if (settingUi !== undefined) rules.push({ olderThan: BigInt(settingUi), statuses: [Status.SETTING_UI] });
+export function retain(needs: Needs, { unchanged, settingUi, logs, dryRun, intervalMs }: Retention): AsyncDisposable {
+  const tasks: Task[] = [];
+  if (unchanged !== undefined) {
+    tasks.push(controllersTask(needs, { olderThan: BigInt(unchanged), statuses: Object.values(Status) }));
+    tasks.push(logsTask(needs, { olderThan: BigInt(unchanged), orphans: true }));
+  }
+  if (settingUi !== undefined) {
+    tasks.push(controllersTask(needs, { olderThan: BigInt(settingUi), statuses: [Status.SETTING_UI] }));
+  }
+  if (logs !== undefined) tasks.push(logsTask(needs, { olderThan: BigInt(logs) }));
   let first = true;
   return periodic(intervalMs, async signal => {
     // Apart from the other replicas, which may have started together with this one.
     if (first) await delay(firstRound(intervalMs), undefined, { signal }).catch(() => {});
     first = false;
-    for (const rule of rules) {
-      await (dryRun ? announce(needs, rule, signal) : apply(needs, rule, signal)).catch((error: unknown) => {
+    for (const task of tasks) {
+      await (dryRun ? announce(needs.log, task, signal) : apply(needs.log, task, signal)).catch((error: unknown) => {
         // A database that is away is not worth a word: the next round will find it.
         if (!signal.aborted && !isOutage(error)) needs.log.warn({ err: error }, 'retention');
       });
@@ -42,28 +54,62 @@ export function retain(needs: Needs, { unchanged, settingUi, dryRun, intervalMs 
   });
 }
 
-async function apply(needs: Needs, rule: Rule, signal: AbortSignal): Promise<void> {
-  let [controllers, logEntries] = [0, 0n];
-  for (let round: Purged | undefined; !signal.aborted && (!round || (round.more && round.controllers > 0)); ) {
-    round = await purge(needs, rule, { max: PER_ROUND, signal });
-    controllers += round.controllers;
-    logEntries += round.logEntries;
+/** What is deleted by one rule, counted by what it is. */
+type Task = {
+  rule: object;
+  purge(signal: AbortSignal): Promise<Counted>;
+  wouldPurge(signal: AbortSignal): Promise<Counted>;
+};
+
+type Counted = { counts: Record<string, number>; more: boolean; sampleBackupIds: string[] };
+
+function controllersTask({ pool, doorbell }: Needs, rule: Rule): Task {
+  const counted = ({ controllers, logEntries, ...rest }: Purged): Counted => ({
+    counts: { controllers, logEntries: Number(logEntries) },
+    ...rest,
+  });
+  return {
+    rule: { olderThanSeconds: Number(rule.olderThan), statuses: rule.statuses },
+    purge: async signal => counted(await purge({ pool, doorbell }, rule, { max: PER_ROUND, signal })),
+    wouldPurge: async () => counted(await wouldPurge(sqlOn(pool), rule, PER_ROUND)),
+  };
+}
+
+function logsTask({ pool, doorbell }: Needs, rule: LogRule): Task {
+  const counted = ({ logs, entries, ...rest }: PurgedLogs): Counted => ({
+    counts: { logs, logEntries: Number(entries) },
+    ...rest,
+  });
+  const limits = (signal: AbortSignal) => ({ max: ENTRIES_PER_ROUND, signal });
+  return {
+    rule: { olderThanSeconds: Number(rule.olderThan), orphans: rule.orphans },
+    purge: async signal => counted(await purgeLogs({ pool, doorbell }, rule, limits(signal))),
+    wouldPurge: async signal => counted(await wouldPurgeLogs(sqlOn(pool), rule, limits(signal))),
+  };
+}
+
+async function apply(log: Logger, task: Task, signal: AbortSignal): Promise<void> {
+  const total: Record<string, number> = {};
+  for (let more = true; more && !signal.aborted; ) {
+    const round = await task.purge(signal);
+    for (const [what, count] of Object.entries(round.counts)) total[what] = (total[what] ?? 0) + count;
+    more = round.more && hasAny(round.counts);
   }
-  if (controllers > 0) needs.log.info(told(rule, { controllers, logEntries }), 'retention has deleted');
+  if (hasAny(total)) log.info({ ...task.rule, ...total }, 'retention has deleted');
 }
 
-async function announce({ pool, log }: Needs, rule: Rule, signal: AbortSignal): Promise<void> {
+async function announce(log: Logger, task: Task, signal: AbortSignal): Promise<void> {
   if (signal.aborted) return;
-  const { more, sampleBackupIds, ...counts } = await wouldPurge(sqlOn(pool), rule, PER_ROUND);
-  if (counts.controllers > 0) log.info({ ...told(rule, counts), more, sampleBackupIds }, 'retention would delete');
+  const { counts, ...rest } = await task.wouldPurge(signal);
+  if (hasAny(counts)) log.info({ ...task.rule, ...counts, ...rest }, 'retention would delete');
 }
 
-function told({ olderThan, statuses }: Rule, counts: { controllers: number; logEntries: bigint }): object {
-  const { controllers, logEntries } = counts;
-  return { olderThanSeconds: Number(olderThan), statuses, controllers, logEntries: Number(logEntries) };
+function hasAny(counts: Record<string, number>): boolean {
+  return Object.values(counts).some(count => count > 0);
 }
 
 // Half a minute to one and a half.
 const firstRound = (intervalMs: number) => Math.min(intervalMs, 60_000) * (0.5 + Math.random());
 
 const PER_ROUND = 10_000;
+const ENTRIES_PER_ROUND = 1_000_000;

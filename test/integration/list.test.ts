@@ -77,6 +77,35 @@ describe('LogService.ListLogs', () => {
     assert.deepEqual(await found({ text: 'reading', maxLevel: LogLevel.ERROR, window: { start: at(150) } }), ['readi']);
   });
 
+  it('gives ids and times of any size exactly', async () => {
+    const backupId = newBackupId();
+    const [first, last] = [2n ** 53n + 1n, 2n ** 53n + 5n];
+    await backend.database.query('insert into backup_log_heads (backupid, firstid, lastid) values ($1, $2, $3)', [
+      backupId,
+      first,
+      last,
+    ]);
+    await backend.database.query(
+      `insert into backup_logs (backupid, id, loglevel, message, created_at, created_nanos, attempt)
+       select $1, id, 40, 'x', 253402300799, 999999999, 2147483647 from generate_series($2::bigint, $3::bigint) id`,
+      [backupId, first, last],
+    );
+    const ids = [0n, 1n, 2n, 3n, 4n].map(n => first + n);
+    for (const order of [LogOrder.OLDEST_FIRST, LogOrder.NEWEST_FIRST]) {
+      const entries = (await pages({ backupId, pageSize: 2, order })).flat();
+      const expected = order === LogOrder.OLDEST_FIRST ? ids : ids.toReversed();
+      assert.deepEqual(
+        entries.map(({ id }) => id),
+        expected,
+      );
+      const { createTime, attempt } = entries[0]!;
+      assert.deepEqual(
+        [createTime!.seconds, createTime!.nanos, attempt],
+        [253_402_300_799n, 999_999_999, 2_147_483_647],
+      );
+    }
+  });
+
   it('keeps pages of gigantic entries below 4 MiB', async () => {
     const backupId = newBackupId();
     const large = 'é'.repeat(512 * 1024);
@@ -85,6 +114,23 @@ describe('LogService.ListLogs', () => {
       const all = await pages({ backupId, pageSize: 1000, order });
       assert.equal(all.flat().length, 18);
       assert.ok(all.length >= 3 && all.length <= 5, `${all.length} pages`);
+    }
+  });
+
+  it('keeps pages of long entries below 4 MiB, and no shorter than they have to be', async () => {
+    const backupId = newBackupId();
+    // A thousand of the shorter ones fit into a page, and of the longer ones not quite.
+    for (const length of [3900, 4030, 4200]) {
+      for (let i = 0; i < 2; i++) {
+        await append(backend, backupId, Array<string>(500).fill('x'.repeat(length)));
+      }
+    }
+    const bytes = (page: { message: string }[]) => page.reduce((sum, { message }) => sum + message.length + 80, 0);
+    for (const order of [LogOrder.OLDEST_FIRST, LogOrder.NEWEST_FIRST]) {
+      const all = await pages({ backupId, pageSize: 1000, order });
+      assert.equal(all.flat().length, 3000);
+      for (const page of all) assert.ok(bytes(page) <= 4 * 1024 * 1024);
+      for (const page of all.slice(0, -1)) assert.ok(page.length === 1000 || bytes(page) > 4_100_000);
     }
   });
 

@@ -308,6 +308,13 @@ export function examples(): Example[] {
       },
     ),
     example(
+      logs.purgeLogs,
+      ({ backupId }) => ({ backupId, dryRun: true }),
+      ([answer], { backupId }) => {
+        assert.deepEqual([answer?.entries, answer?.logs, answer?.sampleBackupIds], [1n, 1n, [backupId]]);
+      },
+    ),
+    example(
       Health.method.check,
       () => ({ service: 'backup.v1.LogService' }),
       ([answer]) => assert.equal(answer?.status, Serving.SERVING),

@@ -52,6 +52,17 @@ describe('Entries encoded by hand', () => {
     );
   });
 
+  it('are the same when their numbers came as numbers', () => {
+    const small = fc.oneof(fc.nat({ max: 300 }), fc.maxSafeNat());
+    fc.assert(
+      fc.property(entry, small, small, (given, id, seconds) => {
+        const numbers = encodeEntries([{ ...given, id, seconds }], 1);
+        const bigints = encodeEntries([{ ...given, id: BigInt(id), seconds: BigInt(seconds) }], 1);
+        assert.deepEqual(numbers, bigints);
+      }),
+    );
+  });
+
   it('are wrapped as generated code wraps them', () => {
     for (const length of [0, 1, 127, 128, 20_000]) {
       const text = 'x'.repeat(length);

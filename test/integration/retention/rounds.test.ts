@@ -4,6 +4,7 @@ import { pino } from 'pino';
 import { startReplica } from '../../support/backend.ts';
 import { createDatabase, type Database } from '../../support/database.ts';
 import { eventually } from '../../support/eventually.ts';
+import { idsOf, putLogs, standing } from './log-rows.ts';
 import { contents, DAY, HOUR, left, put } from './rows.ts';
 
 const often = { RETENTION_INTERVAL: '20ms', RETENTION: '30d', RETENTION_SETTING_UI: '2d' };
@@ -80,6 +81,50 @@ describe('Retention', () => {
     );
     assert.deepEqual(await contents(database), before);
     assert.deepEqual(told.of('retention has deleted'), []);
+  });
+
+  it('removes entries of 30 days that have no controller, and no others', async () => {
+    const [orphan, forsaken, run, young] = await putLogs(
+      database,
+      { ages: [40 * DAY, 40 * DAY, HOUR] },
+      { ages: [40 * DAY] },
+      { ages: [40 * DAY], controller: true },
+      { ages: [20 * DAY] },
+    );
+    const told = lines();
+    await using _service = await startReplica(database.url, often, told.log);
+    await eventually(() => assert.equal(told.of('retention has deleted').length, 1));
+    assert.deepEqual(await idsOf(database, orphan!), [3]);
+    assert.deepEqual(await standing(database, forsaken!), [null, 0, 0, 0]);
+    assert.deepEqual(await idsOf(database, run!), [1]);
+    assert.deepEqual(await idsOf(database, young!), [1]);
+    const { logs, logEntries } = told.of('retention has deleted')[0]!;
+    assert.deepEqual({ logs, logEntries }, { logs: 2, logEntries: 3 });
+  });
+
+  it('removes entries of whatever log at the age of logs', async () => {
+    const [run, orphan] = await putLogs(
+      database,
+      { ages: [4 * DAY, 4 * DAY, HOUR], controller: true },
+      { ages: [4 * DAY, HOUR] },
+    );
+    await using _service = await startReplica(database.url, { ...often, LOG_RETENTION: '3d' });
+    await eventually(async () => assert.deepEqual(await idsOf(database, run!), [3]));
+    await eventually(async () => assert.deepEqual(await idsOf(database, orphan!), [2]));
+    assert.equal((await left(database)).length, 1);
+  });
+
+  it('says of entries, too, what it would do when it is to be dry', async () => {
+    const [run] = await putLogs(database, { ages: [40 * DAY, HOUR], controller: true });
+    const [orphan] = await putLogs(database, { ages: [40 * DAY] });
+    const told = lines();
+    const settings = { ...often, LOG_RETENTION: '3d', RETENTION_DRY_RUN: 'on' };
+    await using _service = await startReplica(database.url, settings, told.log);
+    await eventually(() => assert.ok(told.of('retention would delete').length >= 4));
+    const said = told.of('retention would delete').map(({ logs, logEntries }) => `${logs} ${logEntries}`);
+    assert.deepEqual(new Set(said), new Set(['1 1', '2 2']));
+    assert.deepEqual(await idsOf(database, run!), [1, 2]);
+    assert.deepEqual(await idsOf(database, orphan!), [1]);
   });
 
   it('says nothing of a database that goes away, and goes on when it is back', async () => {

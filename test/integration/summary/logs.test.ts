@@ -48,6 +48,28 @@ describe('LogService.SummarizeLogs', () => {
     });
   });
 
+  it('knows the first and the last time to the nanosecond, whatever century they are of', async () => {
+    const [first, last] = [253_402_300_798, 253_402_300_799];
+    for (const seconds of [
+      [8_999_999_999, 9_000_000_000],
+      [0, last],
+      [first, last],
+    ] as const) {
+      const backupId = newBackupId();
+      await write(
+        backupId,
+        [LogLevel.INFO, seconds[1], 2],
+        [LogLevel.INFO, seconds[0], 1],
+        [LogLevel.INFO, seconds[0], 2],
+      );
+      const { times } = await summary({ backupId });
+      assert.deepEqual(times, [
+        [BigInt(seconds[0]), 1],
+        [BigInt(seconds[1]), 2],
+      ]);
+    }
+  });
+
   it('counts within a window to the nanosecond, closed at its start and open at its end', async () => {
     const backupId = newBackupId();
     await write(backupId, ...[4, 5, 6, 7].map(nanos => [LogLevel.INFO, 30, nanos] as [LogLevel, number, number]));

@@ -6,6 +6,7 @@ import {
   IngestLogsRequestSchema,
   IngestStartSchema,
   ListLogsRequestSchema,
+  PurgeLogsRequestSchema,
   SummarizeLogsRequestSchema,
   TailFilterSchema,
   TailLogsRequestSchema,
@@ -16,6 +17,7 @@ import {
   backupId,
   badHex,
   badNanos,
+  duration,
   hex,
   int64From,
   optionalLeaseToken,
@@ -26,6 +28,7 @@ import {
   writerId,
 } from './edges.ts';
 
+const age = duration('older_than', 1n, 3_155_760_000n); // a hundred years of 365.25 days
 const upTo = (most: number) => [...Array(most).keys()].map(n => n + 1);
 const lines = (count: number) => Array(count).fill({ level: LogLevel.INFO });
 const NO_LEVEL = [10, 15, 60, -20, 2 ** 31 - 1];
@@ -96,6 +99,25 @@ describeRules(file_backup_v1_log, [
       whole: {
         accepts: [{ backupId: '', filter: {} }],
         refuses: { backup_id: [{ backupId: '' }, { backupId: hex(1), filter: {} }] },
+      },
+    },
+  ),
+  table(
+    PurgeLogsRequestSchema,
+    { backupId: hex(1) },
+    {
+      olderThan: {
+        accepts: [undefined, {}, { nanos: 1 }, ...age.accepts],
+        refuses: { older_than: [{ nanos: -1 }, { seconds: -1n }, { seconds: 3_155_760_000n, nanos: 1 }] },
+      },
+      backupId: { accepts: backupId.accepts, refuses: { backup_id: badHex(hex(1)) } },
+      maxEntries: { accepts: [0, 1, 1_000_000], refuses: { max_entries: [-1, 1_000_001, -(2 ** 31), 2 ** 31 - 1] } },
+      requestId,
+      whole: {
+        accepts: age.accepts.map(olderThan => ({ backupId: '', olderThan })),
+        refuses: {
+          older_than: [undefined, {}, { nanos: 999_999_999 }].map(olderThan => ({ backupId: '', olderThan })),
+        },
       },
     },
   ),

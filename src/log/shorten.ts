@@ -1,0 +1,111 @@
+import type { Sql } from '../db/sql.ts';
+import { deleteLogs } from './head.ts';
+import { least } from './page.ts';
+
+/** A log of which so many of its oldest entries may be removed. */
+export type Front = { backupId: string; entries: bigint };
+
+/** How many of them are old, and how many of those were removed here: others may have been faster. */
+export type Shortened = { backupId: string; old: bigint; removed: bigint };
+
+/**
+ * Removes the oldest entries of logs, up to the first one that was not written before `before` (epoch seconds; undefined: all of them). Tails
+ * that had them to deliver are told that they are gone. Part of a transaction.
+ *
+ * Appends do not wait for it: until the entries are gone the heads are only locked against deletion, and then `firstid` is moved, just before the
+ * commit. (With the heads locked from the start, appends to a log of which 300,000 entries went had a median of 17 ms instead of 8.5, and a 99th
+ * percentile of 94 instead of 40, where they had 6 and 38 without a purge.) Whoever shortens the same log at the same time waits for the
+ * entries and finds them gone; `firstid` never goes backwards.
+ */
+export async function shortenLogs(sql: Sql, fronts: Front[], before: bigint | undefined): Promise<Shortened[]> {
+  const shortened: (Shortened & { upTo: bigint })[] = [];
+  for (const { backupId, firstId, upTo } of await readOld(sql, fronts, before, 'order by backupid for key share')) {
+    // A statement for each log, with plain bounds: in one for many that is joined with them, the plan of the deletion hangs on statistics.
+    const [gone] = await sql<{ removed: string }>({
+      name: 'log-shorten',
+      text: `with gone as (delete from backup_logs where backupid = $1 and id >= $2 and id < $3 returning 1)
+        select count(*) as removed from gone`,
+      values: [backupId, firstId, upTo],
+    });
+    shortened.push({ backupId, old: upTo - firstId, removed: BigInt(gone!.removed), upTo });
+  }
+  await sql({
+    text: `with log as materialized (
+        select h.backupid, given.upto from backup_log_heads h
+        join unnest($1::varchar[], $2::bigint[]) as given (backupid, upto) on given.backupid = h.backupid
+        order by h.backupid for no key update of h
+      )
+      update backup_log_heads h set firstid = greatest(firstid, log.upto) from log where h.backupid = log.backupid`,
+    values: [shortened.map(({ backupId }) => backupId), shortened.map(({ upTo }) => upTo)],
+  });
+  return shortened;
+}
+
+/** How many of the oldest entries of each log are old, as `shortenLogs` would find them; a log that has none is left out. */
+export async function countOld(sql: Sql, fronts: Front[], before: bigint | undefined): Promise<Map<string, bigint>> {
+  const old = await readOld(sql, fronts, before, '');
+  return new Map(old.map(({ backupId, firstId, upTo }) => [backupId, upTo - firstId]));
+}
+
+/**
+ * Deletes those of these logs as a whole, with what is remembered of their appends and writers, that have no controller, no entries, and since
+ * `before` (epoch seconds; undefined: whenever) no append; returns which they were. Part of a transaction.
+ */
+export async function deleteForsaken(sql: Sql, backupIds: string[], before: bigint | undefined): Promise<string[]> {
+  if (backupIds.length === 0) return [];
+  // Writers before heads, as they lock them.
+  await sql({
+    text: 'select from backup_log_writers where backupid = any ($1) order by backupid, writerid for update',
+    values: [backupIds],
+  });
+  const heads = await sql<{ backupid: string }>({
+    text: `select backupid from backup_log_heads h
+      where backupid = any ($1) and firstid > lastid and ($2::bigint is null or lastmicros < $2 * 1000000)
+        and not exists (select from backup_controllers c where c.backupid = h.backupid)
+      order by backupid for update`,
+    values: [backupIds, before ?? null],
+  });
+  const forsaken = heads.map(({ backupid }) => backupid);
+  if (forsaken.length > 0) await deleteLogs(sql, forsaken);
+  return forsaken;
+}
+
+/** Up to which id, not included, the oldest entries of each log are old, unless there are none. */
+async function readOld(sql: Sql, fronts: Front[], before: bigint | undefined, locking: string): Promise<Old[]> {
+  const limits = new Map(fronts.map(({ backupId, entries }) => [backupId, entries]));
+  const heads = await sql<{ backupid: string; firstid: string; lastid: string; lastmicros: string }>({
+    text: `select backupid, firstid, lastid, lastmicros from backup_log_heads
+      where backupid = any ($1) and firstid <= lastid ${locking}`,
+    values: [[...limits.keys()]],
+  });
+  const within = heads.map(({ backupid, firstid, lastid, lastmicros }) => ({
+    backupId: backupid,
+    firstId: BigInt(firstid),
+    upTo: least(BigInt(firstid) + limits.get(backupid)!, BigInt(lastid) + 1n),
+    // Nothing was appended since, so it does not matter what its writers said. 0 is not known.
+    silent: lastmicros !== '0' && BigInt(lastmicros) < (before ?? 0n) * 1_000_000n,
+  }));
+  if (before === undefined) return within;
+  const kept = await firstKept(
+    sql,
+    within.filter(log => !log.silent),
+    before,
+  );
+  return within
+    .map(log => ({ ...log, upTo: kept.get(log.backupId) ?? log.upTo }))
+    .filter(log => log.upTo > log.firstId);
+}
+
+type Old = { backupId: string; firstId: bigint; upTo: bigint };
+
+/** The first entry within these bounds of each log that is not old, if there is one. */
+async function firstKept(sql: Sql, logs: Old[], before: bigint): Promise<Map<string, bigint>> {
+  const rows = await sql<{ backupid: string; id: string | null }>({
+    text: `select log.backupid, (
+        select id from backup_logs l
+        where l.backupid = log.backupid and id >= log.firstid and id < log.upto and created_at >= $4 order by id limit 1) as id
+      from unnest($1::varchar[], $2::bigint[], $3::bigint[]) as log (backupid, firstid, upto)`,
+    values: [logs.map(log => log.backupId), logs.map(log => log.firstId), logs.map(log => log.upTo), before],
+  });
+  return new Map(rows.flatMap(({ backupid, id }) => (id === null ? [] : [[backupid, BigInt(id)]])));
+}
