@@ -93,7 +93,7 @@ export async function startApp(config: Config, log: Logger): Promise<App> {
       most: 10_000,
     }),
   );
-  const page = { entries: 500, bytes: 128 * 1024 };
+  const page = { entries: 1000, bytes: 256 * 1024 };
   // A statement in it may be the last one, and have waited for as long as it may.
   const transactionMs = 2 * config.CALL_TIMEOUT;
   const tails = opening.use(

@@ -1,12 +1,9 @@
-import type { Entry } from './page.ts';
+import type { Encodable } from './page.ts';
 
 // What is written first, because nobody knows how long it will be: room for all that it could be was three times as much for each page of a list,
 // and the garbage collector comes by the bytes that are outside of its heap.
 let scratch = Buffer.alloc(0);
 const KEPT_SCRATCH = 4 * 1024 * 1024;
-
-/** An entry whose numbers may have stayed small: arithmetic on bigints is slow. */
-export type Encodable = Omit<Entry, 'id' | 'seconds'> & Record<'id' | 'seconds', number | bigint>;
 
 /** Messages of entries one behind the other, and where each of them ends. */
 export type Encoded = { bytes: Buffer; ends: number[] };

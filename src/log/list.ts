@@ -1,7 +1,6 @@
 import type { Pool } from 'pg';
-import type { Encodable } from './encode.ts';
 import { type Head, readHeads } from './head.ts';
-import { ALL_LEVELS, least, type PageLimits, reach } from './page.ts';
+import { ALL_LEVELS, type Encodable, least, type PageLimits, reach } from './page.ts';
 import { readRows } from './rows.ts';
 
 /** Which entries of a log to list, and in which order. */

@@ -1,6 +1,5 @@
 import type { Pool } from 'pg';
-import type { Encodable } from './encode.ts';
-import { ENTRY_OVERHEAD, type PageLimits, toEntry, withinBytes } from './page.ts';
+import { AS_TEXT, ENTRY_OVERHEAD, type Encodable, fromTexts, type PageLimits, toEntry, withinBytes } from './page.ts';
 
 /** Rows of `backup_logs`: what comes behind the columns of a query. With a name it is prepared. */
 export type Rows = { name: string | undefined; rows: string; order: string; values: unknown[] };
@@ -38,23 +37,4 @@ async function readWithin(pool: Pool, { rows, order, values }: Rows, { bytes }: 
   const sized = `select *, octet_length(message) + ${ENTRY_OVERHEAD} as size ${rows}`;
   const result = await pool.query(withinBytes(sized, order, `$${values.length + 1}`), [...values, bytes]);
   return { entries: result.rows.map(toEntry), found: Number(result.rows[0]?.found ?? 0) };
-}
-
-/** Values as they come, without a look at their types. */
-const AS_TEXT = { getTypeParser: () => (text: string) => text };
-
-function fromTexts([id, level, message, seconds, nanos, attempt]: string[]): Encodable {
-  return {
-    id: toNumber(id!),
-    level: Number(level),
-    message: message!,
-    seconds: toNumber(seconds!),
-    nanos: Number(nanos),
-    attempt: Number(attempt),
-  };
-}
-
-/** Exact. */
-function toNumber(text: string): number | bigint {
-  return text.length < 16 ? Number(text) : BigInt(text);
 }

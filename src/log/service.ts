@@ -17,10 +17,10 @@ import { ascending, fromNanos } from '../timestamps.ts';
 import type { Tokens } from '../tokens.ts';
 import { digestOf, isHeld, type Tell } from './append.ts';
 import type { Appender } from './appender.ts';
-import { type Encodable, encodeEntries, lengthDelimited } from './encode.ts';
+import { encodeEntries, lengthDelimited } from './encode.ts';
 import { type ListedRun, type ListPlace, listRuns } from './list.ts';
 import { type Keeping, keptEntries } from './message.ts';
-import { ALL_LEVELS } from './page.ts';
+import { ALL_LEVELS, type Encodable } from './page.ts';
 import { countLevels } from './summary.ts';
 
 type Needs = {

@@ -106,6 +106,8 @@ async function* follow(
         continue;
       }
       log.position = page.end;
+      // The next one is read while this one is on its way.
+      if (log.lag >= BigInt(options.page.entries)) log.log.readAhead(pool, page.end, asked, options.page);
       if (page.entries > 0) {
         told = performance.now();
         yield { kind: 'entries', backupId: log.backupId, page, logs };

@@ -98,6 +98,11 @@ export class WatchedLog {
     return made;
   }
 
+  /** Begins to read what is asked for next. */
+  readAhead(pool: Pool, after: Position, asked: Asked, limits: PageLimits): void {
+    Promise.resolve(this.page(pool, after, asked, limits)).catch(() => {});
+  }
+
   /** Pages are for those who come at the same time. */
   forgetPages(): void {
     this.#pages.clear();
@@ -187,5 +192,5 @@ function matching(levels: number[], { bytes, ends }: Encoded, maxLevel: number):
   return ends.flatMap((end, i) => (levels[i]! <= maxLevel ? [bytes.subarray(ends[i - 1] ?? 0, end)] : []));
 }
 
-/** Of each log: readers at the same place with a few different filters, or a few readers of its history side by side. */
-const PAGES = 4;
+/** Of each log: readers at the same place with different filters, or a few readers of its history side by side. */
+const PAGES = 8;
