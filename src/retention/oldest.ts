@@ -23,11 +23,11 @@ export type AgedLog = {
  * rule's age in epoch seconds.
  *
  * It looks at the first entry of every log, so many logs at a time: 100,000 logs take a second or two, twenty when the disk is cold, and a tenth
- * of a second when only those without a controller are asked for. An index on `created_at` would take 11 % more room and cost appends of 100
- * up to a tenth, all day long, for what
- * is asked once an hour. A BRIN index costs appends nothing, but finds pages: of ten million entries that had not come in the order of their
- * times it read all (4 s to find none, 30 s to find 10,000 logs), and after the first purge new entries fill the pages of old ones. A column in
- * the heads with the time of the first entry would be read in 0.07 s, but all five statements that begin a log would have to keep it.
+ * of a second when only those without a controller are asked for. An index on `created_at` would take 11 % more room and cost appends of 100 up
+ * to a tenth, all day long, for what is asked once an hour. A BRIN index costs appends nothing, but finds pages: of ten million entries that
+ * had not come in the order of their times it read all (4 s to find none, 30 s to find 10,000 logs), and after the first purge new entries
+ * fill the pages of old ones. A column in the heads with the time of the first entry would be read in 0.07 s, but all five statements that
+ * begin a log would have to keep it.
  */
 export async function oldestLogs(
   sql: Sql,
