@@ -19,10 +19,9 @@ export function startLoad(address: string, failed: (error: Error) => void): Load
   const runs = new Runs();
   const channel = connect(address);
   const turns: Record<string, number> = {};
-  const unlessExpected = (name: string) => (error: ServiceError) => {
+  const unlessExpected = (name: string) => (error: Error) => {
     if (signal.aborted) return;
-    // Connections end by age, and with them now and then a call that was on its way: clients send it again.
-    if (error.code !== status.UNAVAILABLE) throw error;
+    if (!isCutOff(error as ServiceError)) throw error;
     console.log(`  ${name}: ${error.message}`);
   };
   const loops = activities({ address, runs, signal, ...clientsOf(channel) }).map(async ([name, turn]) => {
@@ -42,6 +41,11 @@ export function startLoad(address: string, failed: (error: Error) => void): Load
       channel.close();
     },
   };
+}
+
+/** Connections end by age, and with them now and then a call that was on its way: also as INTERNAL, which grpc-js makes of a reset without a status. */
+function isCutOff({ code, message }: ServiceError): boolean {
+  return code === status.UNAVAILABLE || (code === status.INTERNAL && message.includes('RST_STREAM with code 0'));
 }
 
 /** So that the service is busy and not at its limit, where memory says only how long its queues are. */
@@ -177,8 +181,11 @@ async function beRefused({ controllers, logs }: Scene): Promise<void> {
     [status.CANCELLED, () => controllers.claimControllers({ worker: 'x' }, { signal: AbortSignal.abort() })],
   ] as const;
   for (const [code, call] of refusals) {
-    const answer = await call().catch((error: ServiceError) => error);
-    if (!('code' in answer) || answer.code !== code) throw new Error(`not refused with ${code}`);
+    const error = await call().then(
+      () => new Error(`not refused with ${code}`),
+      (error: ServiceError) => error,
+    );
+    if (!('code' in error) || error.code !== code) throw error;
   }
 }
 
