@@ -3,7 +3,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { follow } from './follow.ts';
 import { Ledger, type Limits } from './ledger.ts';
 import type { Replica } from './replica.ts';
-import { lastIdOf, writeAll } from './write.ts';
+import { lastIdOf, removeLog, writeAll } from './write.ts';
 
 export type Plan = {
   /** Entries in a second. */
@@ -17,7 +17,7 @@ export type Plan = {
 
 /**
  * Writes until `signal` is aborted, waits until all that was acknowledged has come through every replica, `missingAfterMs` at most, and leaves
- * the result in their tallies. Makes no controller, so no worker and no course ever hears of it.
+ * the result in their tallies. Makes no controller, so no worker and no course ever hears of it, and removes the logs that it has made.
  */
 export async function probe(replicas: Replica[], plan: Plan, signal: AbortSignal): Promise<void> {
   const { missingAfterMs } = plan.limits;
@@ -35,6 +35,11 @@ export async function probe(replicas: Replica[], plan: Plan, signal: AbortSignal
     const old = performance.now() - current.since >= plan.rotateMs;
     if (old && !plan.backupId) current = begin(newBackupId(), 0n);
     return current;
+  };
+  const close = async ({ backupId, stop, tails }: Log) => {
+    stop.abort();
+    await Promise.all(tails);
+    if (!plan.backupId) await removeLog(backupId, replicas, plan.tell);
   };
   const judge = () => {
     for (const log of open) {
@@ -74,11 +79,6 @@ function openLog(
     follow(replica, { backupId, afterId, ledger, reader: ledger.readers[i]!, run, tell }, stop.signal),
   );
   return { backupId, since: performance.now(), ledger, stop, tails };
-}
-
-async function close({ stop, tails }: Log): Promise<void> {
-  stop.abort();
-  await Promise.all(tails);
 }
 
 /** Ids of such logs begin with `ca9a`, so that those of a canary that was killed can be told from those of runs. */

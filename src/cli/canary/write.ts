@@ -49,6 +49,17 @@ export async function lastIdOf(
   return listed && (listed.answer.entries[0]?.id ?? 0n);
 }
 
+/** Removes what was written to a log; when nobody does it, says so and leaves it to the service's retention. */
+export async function removeLog(backupId: string, replicas: Replica[], tell: (line: string) => void): Promise<void> {
+  const patience = AbortSignal.timeout(ATTEMPT_MS);
+  const purge = ({ logs }: Replica) => logs.purgeLogs({ backupId }, { timeoutMs: ATTEMPT_MS });
+  for (let more = true; more; ) {
+    const purged = await answered(replicas, purge, new Complaint('removing', tell), patience);
+    if (!purged) tell(`the log ${backupId} is left behind`);
+    more = purged?.answer.more ?? false;
+  }
+}
+
 /** An entry that says what it is to whoever finds it. */
 function messageOf(run: string, number: number): string {
   return `canary ${run}: entry ${number}, written to see that it is delivered`;
