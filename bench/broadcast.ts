@@ -1,9 +1,10 @@
 // A gRPC server that has nothing to do but to send the same messages to many subscribers: each is encoded once, and each subscriber gets the
 // next one when it has taken the one before. A process of its own; whenever SUBSCRIBERS more are there, it sends them MESSAGES: of SIZE entries to
-// those of TailLogs, of one of SIZE controllers in turn to those of WatchControllers, of SIZE bytes to those of DownloadPayload.
+// those of TailLogs, of TOGETHER (1) of SIZE controllers in turn to those of WatchControllers, of SIZE bytes to those of DownloadPayload.
 import { create, type DescMessage, type DescMethod, type MessageInitShape, toBinary } from '@bufbuild/protobuf';
 import { Server, ServerCredentials, type ServerWritableStream } from '@grpc/grpc-js';
 import {
+  type ControllerSchema,
   ControllerService,
   DownloadPayloadResponseSchema,
   WatchControllersResponseSchema,
@@ -16,6 +17,7 @@ import { LINE } from './raw-append.ts';
 const [subscribers = 0, messages = 0, size = 0] = ['SUBSCRIBERS', 'MESSAGES', 'SIZE'].map(name =>
   Number(process.env[name]),
 );
+const together = Number(process.env['TOGETHER'] ?? 1);
 const TOKEN = 'x'.repeat(120);
 const createTime = { seconds: 1_795_000_000n, nanos: 123_456_000 };
 const server = new Server();
@@ -39,30 +41,7 @@ broadcast<typeof WatchControllersResponseSchema>(
   ControllerService.method.watchControllers,
   WatchControllersResponseSchema,
   { reset: true, resumeToken: TOKEN },
-  n => ({
-    controllers: [
-      {
-        id: BigInt(n % size),
-        backupId: String(n % size).padStart(32, '0'),
-        operation: 1,
-        type: 3,
-        itemId: 5_000n,
-        format: 'moodle2',
-        purpose: 70,
-        userId: 1n,
-        status: 800,
-        execution: 2,
-        progress: Math.ceil((n + 1) / size) / Math.ceil(messages / size),
-        createTime,
-        updateTime: createTime,
-        etag: '5000.1',
-        lease: { worker: 'bench', acquireTime: createTime, expireTime: createTime },
-        attempt: 1,
-        maxAttempts: 1,
-      },
-    ],
-    resumeToken: TOKEN,
-  }),
+  n => ({ controllers: Array.from({ length: together }, (_, i) => update(n * together + i)), resumeToken: TOKEN }),
 );
 
 // Always the same one: a payload of them would be as large as what is measured.
@@ -78,6 +57,28 @@ server.bindAsync('127.0.0.1:0', ServerCredentials.createInsecure(), (error, port
   if (error) throw error;
   console.log(`serves gRPC on 127.0.0.1:${port}`);
 });
+
+function update(n: number): MessageInitShape<typeof ControllerSchema> {
+  return {
+    id: BigInt(n % size),
+    backupId: String(n % size).padStart(32, '0'),
+    operation: 1,
+    type: 3,
+    itemId: 5_000n,
+    format: 'moodle2',
+    purpose: 70,
+    userId: 1n,
+    status: 800,
+    execution: 2,
+    progress: Math.ceil((n + 1) / size) / Math.ceil((messages * together) / size),
+    createTime,
+    updateTime: createTime,
+    etag: '5000.1',
+    lease: { worker: 'bench', acquireTime: createTime, expireTime: createTime },
+    attempt: 1,
+    maxAttempts: 1,
+  };
+}
 
 type Call = ServerWritableStream<Buffer, Buffer>;
 
