@@ -54,9 +54,8 @@ export class Hub implements AsyncDisposable {
   readonly #running: Promise<void>;
   #nextPoll = 0;
   #failingSince: number | undefined;
-  /** Raised when a connection is made. */
+  /** How many connections were made. */
   #era = 0;
-  readonly #provedIn = new WeakMap<WatchedLog, number>();
 
   constructor(options: HubOptions) {
     this.#options = options;
@@ -112,7 +111,7 @@ export class Hub implements AsyncDisposable {
     const { firstId, lastId, lastMicros, sealedId } = appended;
     const follows = log.known !== undefined && log.known.id + 1n === firstId;
     // A seal comes with the last status of the run: both are told by one look.
-    if (follows && log.head!.sealedId === sealedId && this.#provedIn.get(log) === this.#era) {
+    if (follows && log.head!.sealedId === sealedId && log.provedIn === this.#era) {
       this.#keep(log.add(entriesOf(appended, entries), this.#options.page));
       log.head = { ...log.head!, exists: true, lastId, lastMicros };
       this.#wake(log);
@@ -233,7 +232,7 @@ export class Hub implements AsyncDisposable {
   #apply(log: WatchedLog, known: Position | undefined, news: News, { began, era }: { began: number; era: number }) {
     this.#keep(log.look(known, news, this.#options.page));
     log.lookedAt = began;
-    this.#provedIn.set(log, era);
+    log.provedIn = era;
     // There is more than a look reads, or what is known is known no more.
     if (log.known ? log.known.id < log.head!.lastId : log.head!.exists) this.#look([log.backupId]);
     this.#wake(log);

@@ -37,6 +37,8 @@ export class WatchedLog {
   lookedAt = Number.NEGATIVE_INFINITY;
   /** The last entry that is known, and proved to be what it was when it came; undefined when the next look is to say. */
   known: Position | undefined;
+  /** In which era of connections what is known was proved. */
+  provedIn = -1;
   /** How often it has turned out to be another log than before: whoever has a position in it proves that anew. */
   turns = 0;
   #chunks: Chunk[] = [];
