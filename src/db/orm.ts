@@ -20,6 +20,9 @@ export type DatabaseOptions = {
   log: (message: string) => void;
 };
 
+/** The folder of the migrations. */
+export const MIGRATIONS = fileURLToPath(new URL('./migrations', import.meta.url));
+
 /** Opens the ORM. No connection is made before the first statement. */
 export function openOrm(options: DatabaseOptions): Promise<MikroORM> {
   return MikroORM.init(
@@ -55,7 +58,7 @@ export function openOrm(options: DatabaseOptions): Promise<MikroORM> {
       logger: options.log,
       colors: false,
       migrations: {
-        path: fileURLToPath(new URL('./migrations', import.meta.url)),
+        path: MIGRATIONS,
         emit: 'ts',
         tableName: 'backup_migrations',
         snapshotName: '.snapshot',

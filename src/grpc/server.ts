@@ -6,7 +6,7 @@ import { bind, type Handlers, type Served, served, type Transport } from './bind
 import type { CallReport } from './call.ts';
 import { ServingState } from './health.ts';
 import { reflectionOf } from './reflection.ts';
-import { messageValidator, type Shortcuts } from './validate.ts';
+import { compileRules, messageValidator, type Shortcuts } from './validate.ts';
 
 export type ServerOptions = {
   /** Host and port to listen on; port 0 takes a free one. */
@@ -42,10 +42,7 @@ export async function startServer(services: Served[], options: ServerOptions): P
   const all = [...services, served(Health, health.handlers()), ...reflectionOf([...described, Health])];
   const draining = new AbortController();
   const transport: Transport = {
-    validate: messageValidator(
-      all.flatMap(([service]) => service.methods.map(method => method.input)),
-      options.shortcuts,
-    ),
+    validate: messageValidator(options.shortcuts),
     report: options.report,
     admission: new Admission({ streams: options.maxStreams, streamsPerConnection: options.maxStreamsPerConnection }),
     draining: draining.signal,
@@ -63,6 +60,10 @@ export async function startServer(services: Served[], options: ServerOptions): P
   });
   for (const [service, handlers] of all) bind(server, service, handlers as Handlers<DescService>, transport);
   const port = await listen(server, options.address);
+  void compileRules(
+    all.flatMap(([service]) => service.methods.map(method => method.input)),
+    draining.signal,
+  );
   return {
     port,
     health,

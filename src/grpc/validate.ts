@@ -1,3 +1,4 @@
+import { setImmediate } from 'node:timers/promises';
 import { create, type DescMessage, type Message, type MessageShape } from '@bufbuild/protobuf';
 import { pathToString } from '@bufbuild/protobuf/reflect';
 import { createValidator } from '@bufbuild/protovalidate';
@@ -5,17 +6,14 @@ import { invalidFields } from '../errors.ts';
 import { malformedTimes } from './times.ts';
 
 /**
- * Checks messages against the rules that stand in the `.proto` files, and their times against what a time is. Rules are compiled when they
- * are first used, so those of the schemas given are used once here: the first call would pay for it (80 ms for the first pattern).
+ * Checks messages against the rules that stand in the `.proto` files, and their times against what a time is.
  *
  * Of a message that takes more than a few KiB on the wire the first thing that is wrong is told and no more: a list of 100,000 bad items, which
  * its limit alone refuses, took 300 to 600 ms to look through, and nothing else runs meanwhile.
  */
 export function messageValidator(
-  warmUp: Iterable<DescMessage> = [],
   shortcuts: Shortcuts = [],
 ): (schema: DescMessage, message: Message, bytes?: number) => void {
-  for (const schema of warmUp) for (const validator of [thorough, quick]) validator.validate(schema, create(schema));
   const plain = new Map(shortcuts);
   return (schema, message, bytes = 0) => {
     if (plain.get(schema)?.(message)) return;
@@ -32,6 +30,20 @@ export function messageValidator(
       })),
     );
   };
+}
+
+/**
+ * Rules are compiled when they are first used. This uses those of one schema after another, so that no call has to pay for it (80 ms for the
+ * first pattern); between others' work, because all of them together take 250 ms, a quarter of a start.
+ */
+export async function compileRules(schemas: Iterable<DescMessage>, stop: AbortSignal): Promise<void> {
+  for (const schema of schemas) {
+    for (const validator of [thorough, quick]) {
+      await setImmediate();
+      if (stop.aborted) return;
+      validator.validate(schema, create(schema));
+    }
+  }
 }
 
 /** By schema, whether a message is one of the usual ones that break no rule; what does not look like one is looked at rule by rule. */

@@ -37,7 +37,7 @@ export function table<S extends DescMessage>(schema: S, valid: MessageInitShape<
 }
 
 // With the shortcuts of the service: they must not let pass what a rule refuses.
-const validate = messageValidator([], [appendShortcut, ingestShortcut]);
+const validate = messageValidator([appendShortcut, ingestShortcut]);
 
 /** Describes the rules of a file: each value of the tables is tried, and every rule of the file must be broken by a row of its own. */
 export function describeRules(file: DescFile, tables: Table[]): void {
