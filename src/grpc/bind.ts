@@ -15,6 +15,7 @@ import { ErrorReason, retryAfter, StatusError } from '../errors.ts';
 import type { Admission } from './admission.ts';
 import { Call, type CallContext, type CallReport, type StreamCall } from './call.ts';
 import { serviceDefinition } from './definition.ts';
+import { Frame, sendFrames } from './frame.ts';
 import { Outlet } from './write.ts';
 
 /**
@@ -28,7 +29,7 @@ type Handler<M> =
   M extends Kind<'unary', infer I, infer O>
     ? (request: MessageShape<I>, context: CallContext) => Promise<MessageInitShape<O> | Buffer>
     : M extends Kind<'server_streaming', infer I, infer O>
-      ? (request: MessageShape<I>, context: CallContext) => AsyncIterable<MessageInitShape<O> | Buffer>
+      ? (request: MessageShape<I>, context: CallContext) => AsyncIterable<MessageInitShape<O> | Buffer | Frame>
       : M extends Kind<'client_streaming', infer I, infer O>
         ? (requests: AsyncIterable<MessageShape<I>>, context: CallContext) => Promise<MessageInitShape<O>>
         : M extends Kind<'bidi_streaming', infer I, infer O>
@@ -158,6 +159,7 @@ function streaming(method: DescMethod, handler: StreamHandler, transport: Transp
         'request' in call ? decode(method.input, call.request, transport) : decodeAll(method, call, transport);
       // At once, or a client cannot tell an accepted stream from a hanging one.
       call.sendMetadata(own.metadata());
+      sendFrames(call);
       await pump(method, handler(request, own), call, own, transport.writeTimeoutMs);
       own.signal.throwIfAborted();
       own.succeeded();
@@ -181,7 +183,7 @@ async function pump(
 ): Promise<void> {
   using outlet = new Outlet(call, own.signal, timeoutMs);
   for await (const answer of answers) {
-    const taken = await outlet.write(encode(method.output, answer));
+    const taken = await outlet.write(answer instanceof Frame ? answer : encode(method.output, answer));
     if (own.signal.aborted) return;
     own.sent++;
     if (taken) continue;

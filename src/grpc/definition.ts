@@ -1,5 +1,6 @@
 import type { DescMethod, DescService } from '@bufbuild/protobuf';
 import type { MethodDefinition, ServiceDefinition } from '@grpc/grpc-js';
+import { Frame } from './frame.ts';
 
 /** A generated service as grpc-js wants it, but with bytes for messages: encoding is left to whoever binds it. */
 export function serviceDefinition(service: DescService): ServiceDefinition {
@@ -14,7 +15,7 @@ export function methodDefinition(method: DescMethod): MethodDefinition<Buffer, B
     responseStream: method.methodKind === 'server_streaming' || method.methodKind === 'bidi_streaming',
     requestSerialize: same,
     requestDeserialize: same,
-    responseSerialize: same,
+    responseSerialize: unframed,
     responseDeserialize: same,
   };
 }
@@ -24,3 +25,5 @@ export function methodName(method: DescMethod): string {
 }
 
 const same = (bytes: Buffer): Buffer => bytes;
+
+const unframed = (message: Buffer | Frame): Buffer => (message instanceof Frame ? message.message : message);

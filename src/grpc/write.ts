@@ -1,4 +1,5 @@
 import type { Writable } from 'node:stream';
+import type { Frame } from './frame.ts';
 
 /**
  * Writes the messages of a stream, each when the peer's flow control has let out the one before. One message at a time is all that is ever in
@@ -21,12 +22,12 @@ export class Outlet implements Disposable {
   }
 
   /** False when the peer did not take the message within the time, or the signal is aborted. */
-  write(bytes: Buffer): Promise<boolean> {
+  write(message: Buffer | Frame): Promise<boolean> {
     if (this.#signal.aborted) return Promise.resolve(false);
     return new Promise(resolve => {
       this.#settle = resolve;
       this.#timer.refresh();
-      this.#call.write(bytes, error => {
+      this.#call.write(message, error => {
         if (this.#settle === resolve) this.#settle = undefined;
         resolve(!error);
       });

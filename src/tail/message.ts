@@ -10,6 +10,7 @@ import {
   type TailLogsRequest,
   TailLogsResponseSchema,
 } from '../gen/backup/v1/log_pb.ts';
+import { Frame } from '../grpc/frame.ts';
 import { lengthDelimited } from '../log/encode.ts';
 import type { Head } from '../log/head.ts';
 import type { Tokens } from '../tokens.ts';
@@ -51,7 +52,7 @@ function nameOf(filter: TailFilter | undefined): string {
 }
 
 /** An event on the wire. */
-export function toResponse(event: TailEvent, tokens: Tokens, limits: TailLimits): { event: EventInit } | Buffer {
+export function toResponse(event: TailEvent, tokens: Tokens, limits: TailLimits): { event: EventInit } | Frame {
   if (event.kind === 'entries') return toEntries(event, tokens);
   return { event: toEvent(event, sealToken(tokens, event.logs), limits) };
 }
@@ -62,28 +63,29 @@ export function toWideResponse(
   filter: TailFilter | undefined,
   tokens: Tokens,
   limits: TailLimits,
-): { event: EventInit } | Buffer {
+): { event: EventInit } | Frame {
   const token = () => sealPlaces(tokens, event.places, nameOf(filter));
   if (event.kind === 'entries') return encodePage(event.backupId, event.page, event.last ? token() : '');
   return { event: toEvent({ ...event, logs: [] }, token(), limits) };
 }
 
 /** Who follows the log alone gets the very bytes that all others get who are at the same place. */
-function toEntries({ backupId, page, logs }: TailEvent & { kind: 'entries' }, tokens: Tokens): Buffer {
+function toEntries({ backupId, page, logs }: TailEvent & { kind: 'entries' }, tokens: Tokens): Frame {
   if (logs.length > 1) return encodePage(backupId, page, sealToken(tokens, logs));
   page.message ??= encodePage(backupId, page, sealToken(tokens, logs));
   return page.message;
 }
 
-function encodePage(backupId: string, { bytes }: Page, resumeToken: string): Buffer {
+function encodePage(backupId: string, { bytes }: Page, resumeToken: string): Frame {
   const { number } = TailLogsResponseSchema.field.entries;
   const fields = TailEntriesSchema.field;
-  return lengthDelimited(
+  const message = lengthDelimited(
     number,
     lengthDelimited(fields.backupId.number, Buffer.from(backupId)),
     bytes,
     ...(resumeToken ? [lengthDelimited(fields.resumeToken.number, Buffer.from(resumeToken))] : []),
   );
+  return new Frame(message);
 }
 
 function toEvent(event: Exclude<TailEvent, { kind: 'entries' }>, resumeToken: string, limits: TailLimits): EventInit {

@@ -1,4 +1,5 @@
 import type { Pool } from 'pg';
+import type { Frame } from '../grpc/frame.ts';
 import type { Latch } from '../latch.ts';
 import { type Encoded, encodeEntries } from '../log/encode.ts';
 import type { Head } from '../log/head.ts';
@@ -13,7 +14,7 @@ export type Page = {
   /** What it leads to. */
   end: Position;
   /** The whole message for those who follow this log alone, once somebody has made it. */
-  message?: Buffer;
+  message?: Frame;
 };
 
 /** Entries that came together, encoded once for all who read them. */
