@@ -1,5 +1,3 @@
-import type { StreamCall } from './call.ts';
-
 /** A message as gRPC sends it: behind a prefix of a byte that says that it is not compressed, and its length. Made once for all who get it. */
 export class Frame {
   readonly bytes: Buffer;
@@ -23,8 +21,8 @@ const PREFIX = 5;
  * around that; so this takes over that one step of the call. In a fan-out to 100 subscribers the copies, and the garbage that they become, were
  * a third of the service's time. Where grpc-js has changed and the step is not found, frames are copied like all other messages.
  */
-export function sendFrames(call: StreamCall): void {
-  const { call: inner } = call as StreamCall & { call?: { serializeMessage?: (message: unknown) => Buffer } };
+export function sendFrames(call: object): void {
+  const { call: inner } = call as { call?: { serializeMessage?: (message: unknown) => Buffer } };
   const copy = inner?.serializeMessage;
   if (!inner || !copy) return;
   inner.serializeMessage = message => (message instanceof Frame ? message.bytes : copy.call(inner, message));
