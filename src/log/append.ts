@@ -3,7 +3,7 @@ import { smallintArray, textArray } from '../db/arrays.ts';
 import { epochMicros } from '../db/clock.ts';
 import type { Sql } from '../db/sql.ts';
 import { ErrorReason, StatusError } from '../errors.ts';
-import type { Entry } from './page.ts';
+import type { Entry } from './entry.ts';
 
 /** An entry to append; without `at` it gets the database's time. */
 export type NewEntry = { level: number; message: string; at: { seconds: bigint; nanos: number } | undefined };

@@ -1,7 +1,8 @@
 import type { Pool } from 'pg';
+import { Encoder } from './encode.ts';
 import { type Head, readHeads } from './head.ts';
-import { ALL_LEVELS, type Encodable, least, type PageLimits, reach } from './page.ts';
-import { readRows } from './rows.ts';
+import { ALL_LEVELS, least, type PageLimits, reach } from './page.ts';
+import { type Rows, readRows } from './rows.ts';
 
 /** Which entries of a log to list, and in which order. */
 export type ListFilter = {
@@ -21,7 +22,7 @@ export type ListPlace = { run: bigint; after: bigint | undefined };
 
 /**
  * The entries that match in the logs of these runs, one log after the other, as far as the limits allow, and the place where the next page
- * starts; undefined when all is listed. They come encoded, as `encode` does it for those of one log.
+ * starts; undefined when all is listed. They come encoded, as elements of the repeated field `field`.
  */
 export async function listRuns(
   pool: Pool,
@@ -29,7 +30,7 @@ export async function listRuns(
   filter: ListFilter,
   start: ListPlace | undefined,
   limits: PageLimits,
-  encode: (entries: Encodable[], backupId: string) => Buffer,
+  field: number,
 ): Promise<{ logs: Buffer[]; next: ListPlace | undefined }> {
   const heads = await readHeads(
     pool,
@@ -40,13 +41,13 @@ export async function listRuns(
   for (const { id: run, backupId } of runs) {
     const after = run === start?.run ? start.after : undefined;
     if (rest.entries === 0) return { logs, next: { run, after } };
-    const page = await readList(pool, backupId, heads.get(backupId)!, filter, after, rest);
-    const log = encode(page.entries, backupId);
+    const page = await readList(pool, backupId, heads.get(backupId)!, filter, after, rest, field);
+    const log = page.entries;
     // A single entry may be larger than what is left: then it starts the next page.
     if (log.length > rest.bytes && logs.length > 0) return { logs, next: { run, after } };
     if (log.length > 0) logs.push(log);
     if (page.next !== undefined) return { logs, next: { run, after: page.next } };
-    rest.entries -= page.entries.length;
+    rest.entries -= page.count;
     rest.bytes -= log.length;
   }
   return { logs, next: undefined };
@@ -60,29 +61,32 @@ async function readList(
   filter: ListFilter,
   after: bigint | undefined,
   limits: PageLimits,
-): Promise<{ entries: Encodable[]; next: bigint | undefined }> {
-  const values: unknown[] = [];
-  const given = (value: unknown) => `$${values.push(value)}`;
-  const conditions = matching(filter, given);
-  const span = reach(limits.entries, conditions.length > 0) - 1n;
+  field: number,
+): Promise<{ count: number; entries: Buffer; next: bigint | undefined }> {
+  const filtered = filter.maxLevel < ALL_LEVELS || !!filter.from || !!filter.to || !!filter.text;
+  const span = reach(limits.entries, filtered) - 1n;
   const [from, to] = filter.newestFirst
     ? [most(firstId, (after ?? lastId + 1n) - 1n - span), least(lastId, (after ?? lastId + 1n) - 1n)]
     : [most(firstId, (after ?? 0n) + 1n), least(lastId, most(firstId, (after ?? 0n) + 1n) + span)];
-  if (from > to) return { entries: [], next: undefined };
+  if (from > to) return { count: 0, entries: Buffer.alloc(0), next: undefined };
   const order = filter.newestFirst ? 'id desc' : 'id';
-  const within = `backupid = ${given(backupId)} and id between ${given(from)} and ${given(to)}`;
-  const rows = `from backup_logs where ${[within, ...conditions].join(' and ')} order by ${order} limit ${given(limits.entries)}`;
-  // Prepared where nothing is filtered: that is one text for each order.
-  const name = conditions.length === 0 ? `list ${order}` : undefined;
-  const { entries, found } = await readRows(pool, { name, rows, order, values }, limits);
-  const full = entries.length === limits.entries || entries.length < found;
-  const looked = full ? BigInt(entries.at(-1)!.id) : filter.newestFirst ? from : to;
+  const rows: Rows = given => {
+    const within = `backupid = ${given(backupId)} and id between ${given(from)} and ${given(to)}`;
+    const conditions = [within, ...matching(filter, given)].join(' and ');
+    return { rows: `from backup_logs where ${conditions} order by ${order} limit ${given(limits.entries)}`, order };
+  };
+  const read = await readRows(pool, rows, { plain: !filter.text, limits }, () => new Encoder(field, backupId));
+  const full = read.entries === limits.entries || read.entries < read.found;
+  const looked = full ? read.lastId! : filter.newestFirst ? from : to;
   const done = filter.newestFirst ? looked <= firstId : looked >= lastId;
-  return { entries, next: done ? undefined : looked };
+  return { count: read.entries, entries: read.encoder.finish(), next: done ? undefined : looked };
 }
 
 /** The conditions of a filter in SQL; `given` makes parameters of its values. */
-export function matching(filter: Omit<ListFilter, 'newestFirst'>, given: (value: unknown) => string): string[] {
+export function matching(
+  filter: Omit<ListFilter, 'newestFirst'>,
+  given: (value: bigint | number | string) => string,
+): string[] {
   const time = (at: { seconds: bigint; nanos: number }) => `(${given(at.seconds)}::bigint, ${given(at.nanos)}::int)`;
   const conditions = [];
   if (filter.maxLevel < ALL_LEVELS) conditions.push(`loglevel <= ${given(filter.maxLevel)}`);

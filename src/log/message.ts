@@ -4,7 +4,7 @@ import { LogLevel, type NewLogEntry } from '../gen/backup/v1/entry_pb.ts';
 import { AppendLogsRequestSchema, type LogEntry, LogEntrySchema } from '../gen/backup/v1/log_pb.ts';
 import { shortcut } from '../grpc/validate.ts';
 import type { NewEntry } from './append.ts';
-import type { Entry } from './page.ts';
+import type { Entry } from './entry.ts';
 
 /** What a service accepts of what it is given to log. */
 export type Keeping = {

@@ -1,6 +1,7 @@
 import type { Pool } from 'pg';
+import { type Entry, type Position, toEntry } from './entry.ts';
 import { type Head, headColumns, toHead } from './head.ts';
-import { ENTRY_OVERHEAD, type Entry, type Position, toEntry } from './page.ts';
+import { ENTRY_OVERHEAD } from './page.ts';
 
 /** A log, and the last of its entries that is known; undefined when none is, and nothing but where it stands is wanted. */
 export type Known = { backupId: string; lastId: bigint | undefined };

@@ -17,10 +17,10 @@ import { ascending, fromNanos } from '../timestamps.ts';
 import type { Tokens } from '../tokens.ts';
 import { digestOf, isHeld, type Tell } from './append.ts';
 import type { Appender } from './appender.ts';
-import { encodeEntries, lengthDelimited } from './encode.ts';
+import { lengthDelimited } from './encode.ts';
 import { type ListedRun, type ListPlace, listRuns } from './list.ts';
 import { type Keeping, keptEntries } from './message.ts';
-import { ALL_LEVELS, type Encodable } from './page.ts';
+import { ALL_LEVELS } from './page.ts';
 import { countLevels } from './summary.ts';
 
 type Needs = {
@@ -81,8 +81,7 @@ export function logService(needs: Needs): Served {
         newestFirst,
       };
       const limits = { entries: page.size, bytes: PAGE_BYTES };
-      const encode = (entries: Encodable[], backupId: string) => encodeEntries(entries, ENTRIES, backupId).bytes;
-      const { logs, next } = await listRuns(pool, runs.slice(0, RUNS_PER_PAGE), filter, start, limits, encode);
+      const { logs, next } = await listRuns(pool, runs.slice(0, RUNS_PER_PAGE), filter, start, limits, ENTRIES);
       const place = next ?? (runs[RUNS_PER_PAGE] && { run: runs[RUNS_PER_PAGE].id, after: undefined });
       if (!place) return Buffer.concat(logs);
       const token = Buffer.from(page.next([place.run, place.after ?? '']));

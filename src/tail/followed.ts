@@ -1,6 +1,6 @@
 import { ErrorReason, StatusError } from '../errors.ts';
+import type { Position } from '../log/entry.ts';
 import type { Head, Run } from '../log/head.ts';
-import type { Position } from '../log/page.ts';
 import type { WatchedLog } from './watched.ts';
 
 /** One log of a tail: how far it was delivered and how far it goes. */

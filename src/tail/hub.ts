@@ -5,8 +5,9 @@ import { isOutage } from '../errors.ts';
 import { Latch } from '../latch.ts';
 import { type Active, readActive } from '../log/active.ts';
 import { type Appended, entriesOf, type NewEntry } from '../log/append.ts';
+import type { Position } from '../log/entry.ts';
 import { type News, readNews } from '../log/news.ts';
-import type { PageLimits, Position } from '../log/page.ts';
+import type { PageLimits } from '../log/page.ts';
 import { Reader, WideReader } from './reader.ts';
 import { type Chunk, WatchedLog } from './watched.ts';
 

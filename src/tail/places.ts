@@ -1,5 +1,5 @@
+import type { Position } from '../log/entry.ts';
 import type { Head } from '../log/head.ts';
-import type { Position } from '../log/page.ts';
 import type { PlainStart } from './start.ts';
 
 /** How far a log was delivered, and what is known of it then: when it grew last (epoch microseconds), and when its run was created (seconds). */

@@ -1,5 +1,5 @@
 import { ErrorReason, StatusError } from '../errors.ts';
-import type { Position } from '../log/page.ts';
+import type { Position } from '../log/entry.ts';
 import type { Tokens } from '../tokens.ts';
 import { type Place, Places, type Region } from './places.ts';
 import type { PlainStart } from './start.ts';

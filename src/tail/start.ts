@@ -1,5 +1,5 @@
 import type { Pool } from 'pg';
-import type { Position } from '../log/page.ts';
+import type { Position } from '../log/entry.ts';
 
 /** Where a tail starts that has no positions yet. */
 export type PlainStart =

@@ -2,9 +2,10 @@ import type { Pool } from 'pg';
 import type { Frame } from '../grpc/frame.ts';
 import type { Latch } from '../latch.ts';
 import { type Encoded, encodeEntries } from '../log/encode.ts';
+import { type Entry, fingerprint, type Position } from '../log/entry.ts';
 import type { Head } from '../log/head.ts';
 import type { News } from '../log/news.ts';
-import { ALL_LEVELS, type Entry, fingerprint, type PageLimits, type Position, readAfter } from '../log/page.ts';
+import { ALL_LEVELS, type PageLimits, readAfter } from '../log/page.ts';
 
 /** Entries as they are delivered: elements of `TailEntries.entries` on the wire. */
 export type Page = {
@@ -165,9 +166,7 @@ export async function readPage(
   asked: Asked,
   limits: PageLimits,
 ): Promise<Page | 'cut' | 'diverged'> {
-  const read = await readAfter(pool, backupId, after, { ...asked, limits });
-  if (typeof read === 'string') return read;
-  return { entries: read.entries.length, bytes: encodeEntries(read.entries, ENTRIES).bytes, end: read.end };
+  return readAfter(pool, backupId, after, { ...asked, limits, field: ENTRIES });
 }
 
 /** Whether what was known is still there, unless retention has removed it. */

@@ -1,7 +1,7 @@
 import { ErrorReason, StatusError } from '../errors.ts';
 import { lifespan } from '../lifespan.ts';
+import type { Position } from '../log/entry.ts';
 import { matchesRun, readHeads } from '../log/head.ts';
-import type { Position } from '../log/page.ts';
 import { rideOut } from '../outage.ts';
 import { diverged } from './followed.ts';
 import { Places } from './places.ts';

@@ -9,7 +9,7 @@ import {
   TailLogsResponseSchema,
 } from '../../src/gen/backup/v1/log_pb.ts';
 import { encodeEntries, lengthDelimited } from '../../src/log/encode.ts';
-import type { Entry } from '../../src/log/page.ts';
+import type { Entry } from '../../src/log/entry.ts';
 
 const bigint = fc.oneof(fc.bigInt({ min: 0n, max: 300n }), fc.bigInt({ min: -(2n ** 63n), max: 2n ** 63n - 1n }));
 const integer = fc.oneof(fc.integer({ min: 0, max: 300 }), fc.integer());
