@@ -9,14 +9,16 @@ import type { Pool } from 'pg';
  */
 export async function copyRows(pool: Pool, query: string, take: (row: Buffer) => void): Promise<void> {
   const client = await pool.connect();
-  try {
-    const copy = new CopyOut(`copy (${query}) to stdout (format binary)`, take);
-    client.query(copy);
-    await copy.done;
-  } finally {
-    // One that has broken is thrown away by the pool itself.
-    client.release();
-  }
+  const copy = new CopyOut(`copy (${query}) to stdout (format binary)`, take);
+  client.query(copy);
+  // As the pool does it with its own queries: after an error nobody knows what the connection is doing.
+  await copy.done.then(
+    () => client.release(),
+    (error: Error) => {
+      client.release(error);
+      throw error;
+    },
+  );
 }
 
 /** What pg's client runs as it runs its own queries. */
