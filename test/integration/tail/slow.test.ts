@@ -44,11 +44,11 @@ describe('TailLogs with subscribers that do not read', () => {
     reader.stream.resume();
     await eventually(() => {
       assert.equal(reader.history.entries.length, 20_000);
-      assert.equal(reader.history.events.at(-1)!.case, 'caughtUp');
+      const [behind, caughtUp] = [reader.history.all('fellBehind'), reader.history.all('caughtUp')];
+      // The last lines may have come when it was live again.
+      assert.ok(behind.length > 0 && behind.every(({ lag }) => lag > 1000n));
+      assert.equal(caughtUp.length, behind.length + 1);
     });
-    const behind = reader.history.all('fellBehind');
-    assert.ok(behind.length > 0 && behind.every(({ lag }) => lag > 500n));
-    assert.equal(reader.history.all('caughtUp').length, behind.length + 1);
     reader.history.complete(await truthOf(backend.database, [backupId]));
   });
 
