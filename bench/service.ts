@@ -15,7 +15,16 @@ export function startService(
 ): Promise<Service> {
   const program = join(import.meta.dirname, '../src/main.ts');
   const environment = { DATABASE_URL: databaseUrl, LISTEN: '127.0.0.1:0', SERVICE_LOG: 'warn', ...settings };
-  return startProgram(program, environment, flags);
+  return startProgram(program, environment, [...startFlags(), ...flags]);
+}
+
+/** What `npm start` gives to Node. */
+function startFlags(): string[] {
+  const { scripts } = JSON.parse(readFileSync(join(import.meta.dirname, '../package.json'), 'utf8'));
+  return scripts.start
+    .match(/node (.*)src\/main\.ts/)[1]
+    .split(' ')
+    .filter(Boolean);
 }
 
 /** A program that says where it serves; `flags` are for Node. */
