@@ -9,7 +9,8 @@ import type { Position } from '../log/entry.ts';
 import { type News, readNews } from '../log/news.ts';
 import type { PageLimits } from '../log/page.ts';
 import { Reader, WideReader } from './reader.ts';
-import { type Chunk, WatchedLog } from './watched.ts';
+import { Recent } from './recent.ts';
+import { WatchedLog } from './watched.ts';
 
 export type HubOptions = {
   /** Appends have the same connections. */
@@ -47,8 +48,7 @@ export class Hub implements AsyncDisposable {
   /** What the last look at all that is active has found; and the one that is under way. */
   #active: Active | undefined;
   #looking: WideReader['look'];
-  readonly #recent = new Set<Chunk>();
-  #recentBytes = 0;
+  readonly #recent: Recent;
   readonly #latch = new Latch();
   readonly #stop = new AbortController();
   readonly #observing: Disposable;
@@ -60,6 +60,7 @@ export class Hub implements AsyncDisposable {
 
   constructor(options: HubOptions) {
     this.#options = options;
+    this.#recent = new Recent(options.recentBytes);
     this.#observing = options.doorbell.observe(key => this.#heard(key));
     options.hot.on('connect', () => void this.#era++);
     this.#running = this.#run();
@@ -68,7 +69,7 @@ export class Hub implements AsyncDisposable {
   /** How many logs are followed and how many follow them, for a count of what is left behind. */
   get size(): { logs: number; readers: number; recentBytes: number } {
     const readers = new Set([...this.#logs.values()].flatMap(log => [...log.readers]).concat(...this.#wide));
-    return { logs: this.#logs.size, readers: readers.size, recentBytes: this.#recentBytes };
+    return { logs: this.#logs.size, readers: readers.size, recentBytes: this.#recent.bytes };
   }
 
   /** Follows logs. They have been looked at when the reader's `looked` says so, not before. */
@@ -113,7 +114,7 @@ export class Hub implements AsyncDisposable {
     const follows = log.known !== undefined && log.known.id + 1n === firstId;
     // A seal comes with the last status of the run: both are told by one look.
     if (follows && log.head!.sealedId === sealedId && log.provedIn === this.#era) {
-      this.#keep(log.add(entriesOf(appended, entries), this.#options.page));
+      this.#recent.keep(log.add(entriesOf(appended, entries), this.#options.page));
       log.head = { ...log.head!, exists: true, lastId, lastMicros };
       this.#wake(log);
     } else {
@@ -231,25 +232,12 @@ export class Hub implements AsyncDisposable {
   }
 
   #apply(log: WatchedLog, known: Position | undefined, news: News, { began, era }: { began: number; era: number }) {
-    this.#keep(log.look(known, news, this.#options.page));
+    this.#recent.keep(log.look(known, news, this.#options.page));
     log.lookedAt = began;
     log.provedIn = era;
     // There is more than a look reads, or what is known is known no more.
     if (log.known ? log.known.id < log.head!.lastId : log.head!.exists) this.#look([log.backupId]);
     this.#wake(log);
-  }
-
-  #keep(chunks: Chunk[]): void {
-    for (const chunk of chunks) {
-      this.#recent.add(chunk);
-      this.#recentBytes += chunk.encoded.bytes.length;
-    }
-    for (const oldest of this.#recent) {
-      if (this.#recentBytes <= this.#options.recentBytes) break;
-      this.#recent.delete(oldest);
-      this.#recentBytes -= oldest.encoded.bytes.length;
-      oldest.log.drop(oldest);
-    }
   }
 
   /** Whatever was to be looked at is looked at with all others, once the database is back. */

@@ -1,0 +1,25 @@
+import type { Chunk } from './watched.ts';
+
+/** What came last on this replica, in all logs together: of so many bytes, the oldest goes first. */
+export class Recent {
+  bytes = 0;
+  readonly #most: number;
+  readonly #chunks = new Set<Chunk>();
+
+  constructor(most: number) {
+    this.#most = most;
+  }
+
+  keep(chunks: Chunk[]): void {
+    for (const chunk of chunks) {
+      this.#chunks.add(chunk);
+      this.bytes += chunk.encoded.bytes.length;
+    }
+    for (const oldest of this.#chunks) {
+      if (this.bytes <= this.#most) break;
+      this.#chunks.delete(oldest);
+      this.bytes -= oldest.encoded.bytes.length;
+      oldest.log.drop(oldest);
+    }
+  }
+}
