@@ -30,7 +30,8 @@ export class Encoder {
 
   /** What it has become. Nothing may be added any more. */
   finish(): Buffer {
-    const bytes = Buffer.allocUnsafe(this.length);
+    // Of its own, not of the pool: some are kept, and one of 200 bytes would keep a slab of the pool with it, 8 KiB or more.
+    const bytes = Buffer.allocUnsafeSlow(this.length);
     this.#to.copy(bytes, 0, 0, this.length);
     if (this.#to.length === SPARE_BYTES && spare.length < SPARES) spare.push(this.#to);
     return bytes;

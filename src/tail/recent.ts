@@ -13,13 +13,20 @@ export class Recent {
   keep(chunks: Chunk[]): void {
     for (const chunk of chunks) {
       this.#chunks.add(chunk);
-      this.bytes += chunk.encoded.bytes.length;
+      this.bytes += weightOf(chunk);
     }
     for (const oldest of this.#chunks) {
       if (this.bytes <= this.#most) break;
       this.#chunks.delete(oldest);
-      this.bytes -= oldest.encoded.bytes.length;
+      this.bytes -= weightOf(oldest);
       oldest.log.drop(oldest);
     }
   }
 }
+
+function weightOf({ encoded, levels }: Chunk): number {
+  return encoded.bytes.length + 16 * levels.length + OVERHEAD;
+}
+
+/** Of the objects of a chunk, in bytes. */
+const OVERHEAD = 600;

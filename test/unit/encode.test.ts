@@ -63,6 +63,12 @@ describe('Entries encoded by hand', () => {
     );
   });
 
+  it('keep no memory besides their own: tails keep many small ones', () => {
+    const given = { id: 1n, level: 40, message: 'short', seconds: 1n, nanos: 0, attempt: 0 };
+    const { bytes } = encodeEntries([given], 2);
+    assert.equal(bytes.buffer.byteLength, bytes.length);
+  });
+
   it('are wrapped as generated code wraps them', () => {
     for (const length of [0, 1, 127, 128, 20_000]) {
       const text = 'x'.repeat(length);
