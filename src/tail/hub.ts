@@ -80,7 +80,7 @@ export class Hub implements AsyncDisposable {
       leave: () => {
         for (const log of logs) {
           log.readers.delete(reader);
-          if (log.readers.size === 0 && this.#wide.size === 0) this.#logs.delete(log.backupId);
+          if (log.readers.size === 0 && this.#wide.size === 0) this.#forget(log);
         }
       },
     });
@@ -99,7 +99,7 @@ export class Hub implements AsyncDisposable {
         this.#wide.delete(reader);
         if (this.#wide.size > 0) return;
         this.#active = undefined;
-        for (const { backupId, readers } of this.#logs.values()) if (readers.size === 0) this.#logs.delete(backupId);
+        for (const log of this.#logs.values()) if (log.readers.size === 0) this.#forget(log);
       },
     });
     this.#wide.add(reader);
@@ -155,6 +155,12 @@ export class Hub implements AsyncDisposable {
     return log;
   }
 
+  /** Nobody follows it any more: what was kept for those who did goes, too. */
+  #forget(log: WatchedLog): void {
+    this.#logs.delete(log.backupId);
+    this.#recent.release(log.forget());
+  }
+
   #wake(log: WatchedLog): void {
     for (const reader of log.readers) reader.latch.set();
     for (const reader of this.#wide) {
@@ -195,8 +201,9 @@ export class Hub implements AsyncDisposable {
       // Without a controller it may have got one since.
       if (head?.lastId !== lastId || !head.run) this.#all.add(backupId);
     }
-    for (const { backupId, readers } of this.#logs.values()) {
-      if (readers.size === 0 && !active.lastIds.has(backupId) && !this.#rung.has(backupId)) this.#logs.delete(backupId);
+    for (const log of this.#logs.values()) {
+      const { backupId, readers } = log;
+      if (readers.size === 0 && !active.lastIds.has(backupId) && !this.#rung.has(backupId)) this.#forget(log);
     }
     this.#looking = { active, began };
   }

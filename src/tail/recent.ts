@@ -17,10 +17,14 @@ export class Recent {
     }
     for (const oldest of this.#chunks) {
       if (this.bytes <= this.#most) break;
-      this.#chunks.delete(oldest);
-      this.bytes -= weightOf(oldest);
+      this.release([oldest]);
       oldest.log.drop(oldest);
     }
+  }
+
+  /** They are needed no more. */
+  release(chunks: Chunk[]): void {
+    for (const chunk of chunks) if (this.#chunks.delete(chunk)) this.bytes -= weightOf(chunk);
   }
 }
 

@@ -43,7 +43,7 @@ export class WatchedLog {
   provedIn = -1;
   /** How often it has turned out to be another log than before: whoever has a position in it proves that anew. */
   turns = 0;
-  #chunks: Chunk[] = [];
+  readonly #chunks: Chunk[] = [];
   readonly #pages = new Map<string, Page | ReturnType<typeof readPage>>();
 
   constructor(backupId: string, head?: Head) {
@@ -112,6 +112,12 @@ export class WatchedLog {
     this.#pages.clear();
   }
 
+  /** All that is kept of it; returns what came last. */
+  forget(): Chunk[] {
+    this.#pages.clear();
+    return this.#chunks.splice(0);
+  }
+
   #continue(entries: Entry[], limits: PageLimits): Chunk[] {
     const rest = entries.filter(({ id }) => id > this.known!.id);
     if (rest.length > 0) return this.add(rest, limits);
@@ -123,8 +129,7 @@ export class WatchedLog {
   #turn(): void {
     this.turns++;
     this.known = undefined;
-    this.#chunks = [];
-    this.#pages.clear();
+    this.forget();
   }
 
   /** Whole chunks only: what ends within one is read from the database, and so is what is to be proved by another fingerprint. */
@@ -195,4 +200,4 @@ function matching(levels: number[], { bytes, ends }: Encoded, maxLevel: number):
 }
 
 /** Of each log: readers at the same place with different filters, or a few readers of its history side by side. */
-const PAGES = 8;
+const PAGES = 4;

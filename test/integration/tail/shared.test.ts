@@ -135,7 +135,7 @@ describe('Tails of one log on one replica', () => {
     await subscriber!.received(2000);
     await subscriber!.cancel();
     subscriber!.history.complete(await truthOf(small.database, [backupId]));
-    assert.deepEqual(small.app.tails.size.readers, 0);
+    await eventually(() => assert.deepEqual(small.app.tails.size, { logs: 0, readers: 0, recentBytes: 0 }));
   });
 
   it('read a history side by side', async () => {
