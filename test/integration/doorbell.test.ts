@@ -1,4 +1,5 @@
 import { strict as assert } from 'node:assert';
+import pg from 'pg';
 import { Doorbell } from '../../src/db/doorbell.ts';
 import { Cable } from '../support/cable.ts';
 import { createDatabase } from '../support/database.ts';
@@ -21,6 +22,21 @@ async function heard(from: Doorbell, by: Doorbell, key = 'key'): Promise<void> {
     rung = latch.isSet;
     assert.ok(rung);
   });
+}
+
+/** Somebody on the channel who is no replica. */
+async function listening(url: string) {
+  const client = new pg.Client({ connectionString: url });
+  await client.connect();
+  const heard: string[] = [];
+  client.on('notification', ({ payload }) => heard.push(...(payload ?? '').split(' ')));
+  await client.query('listen backup_doorbell');
+  return {
+    heard,
+    /** Called when whatever was sent before has come. */
+    ping: (then: () => void) => void client.query('select pg_sleep(0.05)').then(then),
+    [Symbol.asyncDispose]: () => client.end(),
+  };
 }
 
 describe('Doorbell', () => {
@@ -54,6 +70,24 @@ describe('Doorbell', () => {
     await eventually(() => assert.ok(latches.every(latch => latch.isSet)));
     for (const latch of latches) latch[Symbol.dispose]();
     assert.equal(b.subscribers, 0);
+  });
+
+  it('sends nothing while no other replica listens, and does as soon as one begins to', async () => {
+    await using database = await createDatabase();
+    await using a = open(database.url, 200);
+    await using client = await listening(database.url);
+    // It is asked with every heartbeat who listens.
+    await eventually(() => {
+      client.heard.length = 0;
+      a.ring('nobody');
+      return new Promise<void>((resolve, reject) =>
+        client.ping(() => (client.heard.includes('nobody') ? reject(new Error('still rings')) : resolve())),
+      );
+    });
+    await using b = open(database.url);
+    await heard(a, b);
+    await heard(b, a);
+    await eventually(() => assert.ok(client.heard.includes('newcomer')));
   });
 
   it('notices a connection that is dead but open, and connects again', async () => {
