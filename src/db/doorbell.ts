@@ -18,8 +18,8 @@ export type DoorbellOptions = {
  * that transaction, where it would take one lock for the whole cluster: 16 writers committed 11,600 times a second without it, 800 times
  * with it (disk with 1 ms sync). Keys that are rung while a NOTIFY is under way go together with the next one.
  *
- * Where no other replica listens none is sent: with every heartbeat it is asked who does, and whoever begins to listen says so first. (With
- * NOTIFY for nobody, 16 callers who append single lines were a fifth slower.)
+ * Where no other replica listens none is sent: with every heartbeat it is asked who does, and whoever begins to listen says so first. 16 callers
+ * append 4,600 single lines a second then, and 3,980 where there is somebody to ring for.
  */
 export class Doorbell implements AsyncDisposable {
   readonly #options: DoorbellOptions;
