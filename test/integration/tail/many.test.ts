@@ -260,6 +260,12 @@ describe('TailLogs by filter', () => {
     const userId = 100n;
     const early = newBackupId();
     await append(backend, early, ['before its controller']);
+    // Long before: it is not among what has lately become visible.
+    await backend.database.query('update backup_logs set created_at = created_at - 1000 where backupid = $1', [early]);
+    await backend.database.query(
+      'update backup_log_heads set lastmicros = lastmicros - 1000000000 where backupid = $1',
+      [early],
+    );
     const subscriber = tail({ userId }, { start: { case: 'last', value: 0 } });
     await subscriber.told('caughtUp');
     await create(20n, userId, Purpose.ASYNC, early);
