@@ -1,4 +1,4 @@
-import type { Readable } from 'node:stream';
+import type { Readable, Writable } from 'node:stream';
 import {
   create,
   type DescMessage,
@@ -183,14 +183,14 @@ async function pump(
 ): Promise<void> {
   using outlet = new Outlet(call, own.signal, timeoutMs);
   for await (const answer of answers) {
-    const taken = await outlet.write(answer instanceof Frame ? answer : encode(method.output, answer));
+    const taken = await outlet.write(toWire(method.output, answer));
     if (own.signal.aborted) return;
     own.sent++;
     if (taken) continue;
     // A peer that does not read can be told nothing before what waits for it. What the handler says last is left in that queue.
     own.end('SLOW_CONSUMER');
     for await (const farewell of answers) {
-      call.write(encode(method.output, farewell));
+      (call as Writable).write(toWire(method.output, farewell));
       own.sent++;
     }
   }
@@ -210,6 +210,10 @@ function decode(schema: DescMessage, bytes: Buffer, transport: Transport): Messa
   }
   transport.validate(schema, message, bytes.length);
   return message;
+}
+
+function toWire(schema: DescMessage, answer: object): Buffer | Frame {
+  return answer instanceof Frame ? answer : encode(schema, answer);
 }
 
 function encode(schema: DescMessage, answer: object): Buffer {

@@ -18,8 +18,8 @@ const PREFIX = 5;
 
 /**
  * Lets a call send frames as they are. grpc-js copies every message behind a prefix of its own, for each subscriber anew, and has no public way
- * around that; so this takes over that one step of the call. In a fan-out to 100 subscribers the copies, and the garbage that they become, were
- * a third of the service's time. Where grpc-js has changed and the step is not found, frames are copied like all other messages.
+ * around that; so this takes over that one step of the call. In a profile of a fan-out to 100 subscribers the copies took 4 % of the
+ * service's time, and the collector, which has them to collect, 18 %. Where grpc-js has changed and the step is not found, frames are copied like all other messages.
  */
 export function sendFrames(call: object): void {
   const { call: inner } = call as { call?: { serializeMessage?: (message: unknown) => Buffer } };

@@ -5,7 +5,8 @@ import type { Frame } from './frame.ts';
  * Writes the messages of a stream, each when the peer's flow control has let out the one before. One message at a time is all that is ever in
  * flight, so a peer that stops reading costs one message of memory.
  *
- * One timer and one listener for the whole stream: with new ones for each message a fan-out to 100 subscribers was a tenth slower.
+ * One timer and one listener for the whole stream: in a profile of a fan-out to 100 subscribers new ones for each message took 2 % of the service's
+ * time.
  */
 export class Outlet implements Disposable {
   readonly #call: Writable;

@@ -1,6 +1,6 @@
 import type { EntityManager } from '@mikro-orm/postgresql';
 import type { Pool } from 'pg';
-import { type Sql, sqlIn } from '../db/sql.ts';
+import type { Sql } from '../db/sql.ts';
 
 /** Where a log and its run stand. */
 export type Head = {
@@ -110,11 +110,6 @@ export async function sealLog(em: EntityManager, backupId: string): Promise<void
 /** Opens a log again: its run is no longer finished. Part of the transaction that puts it back to work. */
 export async function unsealLog(em: EntityManager, backupId: string): Promise<void> {
   await em.execute('update backup_log_heads set sealedid = null where backupid = ?', [backupId]);
-}
-
-/** Deletes a log and returns how many entries it had. Part of the transaction that deletes the run. */
-export function deleteLog(em: EntityManager, backupId: string): Promise<bigint> {
-  return deleteLogs(sqlIn(em), [backupId]);
 }
 
 /** Deletes logs and returns how many entries they had. Part of the transaction that deletes the runs. */

@@ -1,10 +1,8 @@
-import { create } from '@bufbuild/protobuf';
 import { invalidFields } from '../errors.ts';
 import { LogLevel, type NewLogEntry } from '../gen/backup/v1/entry_pb.ts';
-import { AppendLogsRequestSchema, type LogEntry, LogEntrySchema } from '../gen/backup/v1/log_pb.ts';
+import { AppendLogsRequestSchema } from '../gen/backup/v1/log_pb.ts';
 import { shortcut } from '../grpc/validate.ts';
 import type { NewEntry } from './append.ts';
-import type { Entry } from './entry.ts';
 
 /** What a service accepts of what it is given to log. */
 export type Keeping = {
@@ -56,15 +54,3 @@ function isPlain({ level, message, createTime }: NewLogEntry): boolean {
 const BACKUP_ID = /^[0-9a-f]{32}$/;
 
 const PLAIN_UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/;
-
-/** An entry as it is shown; `backupId` is left out where the message around it names it. */
-export function toMessage(entry: Entry, backupId = ''): LogEntry {
-  return create(LogEntrySchema, {
-    backupId,
-    id: entry.id,
-    level: entry.level as LogLevel,
-    message: entry.message,
-    createTime: { seconds: entry.seconds, nanos: entry.nanos },
-    attempt: entry.attempt,
-  });
-}

@@ -164,7 +164,7 @@ export class WatchedLog {
 }
 
 /** A page by the database alone. */
-export async function readPage(
+function readPage(
   pool: Pool,
   backupId: string,
   after: Position,
