@@ -41,6 +41,7 @@ import { tailService } from './tail/service.ts';
 import { Tokens } from './tokens.ts';
 import { Hub as Watch } from './watch/hub.ts';
 import { encodeController, watchService } from './watch/service.ts';
+import { workShortcuts } from './work/message.ts';
 import { workService } from './work/service.ts';
 import { givenBack, settleWithCourses } from './work/settle.ts';
 import { sweep } from './work/sweep.ts';
@@ -210,7 +211,7 @@ export async function startApp(config: Config, log: Logger): Promise<App> {
         maxConnectionAgeMs: config.MAX_CONNECTION_AGE,
         maxConnectionAgeGraceMs: config.MAX_CONNECTION_AGE_GRACE,
         graceMs: config.SHUTDOWN_GRACE,
-        shortcuts: [appendShortcut, ingestShortcut],
+        shortcuts: [appendShortcut, ingestShortcut, ...workShortcuts],
         report: ({ error, ...call }) => (error ? log.error({ ...call, err: error }, 'call') : log.info(call, 'call')),
       },
     ),

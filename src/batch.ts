@@ -63,6 +63,26 @@ export class Batcher<I, O> {
   }
 }
 
+/**
+ * Batchers beside each other, each with one batch under way. A key says to which an item belongs, so that those with the same key keep their order.
+ *
+ * Callers who wait for their answers before they ask again also come in turns by this: while some wait for the database, the others are read
+ * from their sockets. By one batcher with two lanes 64 of them were soon all in the same batch of 64, with nothing to do for anybody else
+ * meanwhile: 6,200 reports of progress a second instead of 7,200.
+ */
+export class Lanes<I, O> {
+  readonly #lanes: Batcher<I, O>[];
+
+  constructor(count: number, run: (items: I[]) => Promise<O[]>, limits: Omit<BatchLimits<I>, 'lanes'>) {
+    this.#lanes = Array.from({ length: count }, () => new Batcher(run, { ...limits, lanes: 1 }));
+  }
+
+  /** `backupId` is the key: its last digits are as good as chance. */
+  submit(backupId: string, item: I, signal?: AbortSignal): Promise<O> {
+    return this.#lanes[Number.parseInt(backupId.slice(-2), 16) % this.#lanes.length]!.submit(item, signal);
+  }
+}
+
 export type BatchLimits<I> = {
   /** How many batches may be under way at a time. */
   lanes: number;

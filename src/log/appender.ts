@@ -1,4 +1,4 @@
-import { Batcher } from '../batch.ts';
+import { Lanes } from '../batch.ts';
 import type { Sql } from '../db/sql.ts';
 import { ErrorReason, retryAfter, StatusError } from '../errors.ts';
 import { type Append, append, appendOnce, type Kept, kept } from './append.ts';
@@ -11,14 +11,13 @@ import { appendTogether } from './together.ts';
  * waits here, up to a bound; beyond that callers are told to come back.
  */
 export class Appender {
-  readonly #lanes: Batcher<Append, Kept | undefined>[];
+  readonly #lanes: Lanes<Append, Kept | undefined>;
   readonly #mostBytes: number;
   #bytes = 0;
 
   constructor(sql: Sql, { mostBytes }: { mostBytes: number }) {
     this.#mostBytes = mostBytes;
-    const limits = { lanes: 1, weight: BATCH_BYTES, weigh: bytesOf };
-    this.#lanes = Array.from({ length: LANES }, () => new Batcher(appends => run(sql, appends), limits));
+    this.#lanes = new Lanes(LANES, appends => run(sql, appends), { weight: BATCH_BYTES, weigh: bytesOf });
   }
 
   /**
@@ -31,7 +30,7 @@ export class Appender {
     if (this.#bytes > 0 && this.#bytes + bytes > this.#mostBytes) throw overloaded();
     this.#bytes += bytes;
     try {
-      return await this.#lanes[laneOf(one.backupId)]!.submit(one, signal);
+      return await this.#lanes.submit(one.backupId, one, signal);
     } finally {
       this.#bytes -= bytes;
     }
@@ -46,10 +45,6 @@ async function run(sql: Sql, appends: Append[]): Promise<(Kept | undefined)[]> {
   if (request) return [await appendOnce(sql, one!, request)];
   const appended = await append(sql, backupId, entries, leaseToken);
   return [appended && kept(appended, 0)];
-}
-
-function laneOf(backupId: string): number {
-  return Number.parseInt(backupId.slice(-2), 16) % LANES;
 }
 
 function bytesOf({ entries }: Append): number {

@@ -2,6 +2,7 @@ import { invalidFields } from '../errors.ts';
 import { LogLevel, type NewLogEntry } from '../gen/backup/v1/entry_pb.ts';
 import { AppendLogsRequestSchema } from '../gen/backup/v1/log_pb.ts';
 import { shortcut } from '../grpc/validate.ts';
+import { isBackupId, isPlainUuid } from '../ids.ts';
 import type { NewEntry } from './append.ts';
 
 /** What a service accepts of what it is given to log. */
@@ -32,9 +33,9 @@ export function keptEntries(entries: NewLogEntry[], { keepLevel, maxMessageBytes
 export const appendShortcut = shortcut(
   AppendLogsRequestSchema,
   ({ backupId, entries, requestId, leaseToken }) =>
-    BACKUP_ID.test(backupId) &&
-    (requestId === '' || PLAIN_UUID.test(requestId)) &&
-    (leaseToken === '' || PLAIN_UUID.test(leaseToken)) &&
+    isBackupId(backupId) &&
+    (requestId === '' || isPlainUuid(requestId)) &&
+    (leaseToken === '' || isPlainUuid(leaseToken)) &&
     arePlain(entries),
 );
 
@@ -50,7 +51,3 @@ function isPlain({ level, message, createTime }: NewLogEntry): boolean {
     !message.includes('\0')
   );
 }
-
-const BACKUP_ID = /^[0-9a-f]{32}$/;
-
-const PLAIN_UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/;

@@ -2,6 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { Pool } from 'pg';
 import type { Doorbell } from '../db/doorbell.ts';
 import { isOutage } from '../errors.ts';
+import { isBackupId } from '../ids.ts';
 import { Latch } from '../latch.ts';
 import { type Active, readActive } from '../log/active.ts';
 import { type Appended, entriesOf, type NewEntry } from '../log/append.ts';
@@ -130,7 +131,7 @@ export class Hub implements AsyncDisposable {
 
   #heard(key: string | undefined): void {
     if (key !== undefined) {
-      if (BACKUP_ID.test(key)) this.#look([key]);
+      if (isBackupId(key)) this.#look([key]);
     } else {
       this.#nextPoll = 0;
       this.#latch.set();
@@ -266,4 +267,3 @@ const LOGS = 200;
 const RETRY_MS = 100;
 
 /** The keys that are rung for logs. */
-const BACKUP_ID = /^[0-9a-f]{32}$/;

@@ -4,21 +4,71 @@ import { Outcome, operations, Status } from '../controller/lifecycle.ts';
 import { toMessage } from '../controller/message.ts';
 import { toGiven } from '../course/message.ts';
 import { leaseLost, type StatusError } from '../errors.ts';
-import type {
-  ClaimControllersResponseSchema,
-  ClaimFilter,
-  ControllerFinish,
-  FinishResultSchema,
-  ProgressReport,
-  ProgressResultSchema,
+import {
+  ClaimControllersRequestSchema,
+  type ClaimControllersResponseSchema,
+  type ClaimFilter,
+  type ControllerFinish,
+  FinishControllersRequestSchema,
+  type FinishResultSchema,
+  type ProgressReport,
+  type ProgressResultSchema,
+  ReportProgressRequestSchema,
 } from '../gen/backup/v1/controller_pb.ts';
 import type { RefusalSchema } from '../gen/backup/v1/error_pb.ts';
+import { shortcut } from '../grpc/validate.ts';
+import { isBackupId, isPlainUuid } from '../ids.ts';
 import { Level } from '../log/level.ts';
 import { type Keeping, keptEntries } from '../log/message.ts';
 import { fromMillis } from '../timestamps.ts';
 import type { Held, Wish } from './claim.ts';
 import type { Report, Reported } from './report.ts';
 import type { Settled, Settlement } from './settle.ts';
+
+/** What workers say all the time, as they usually say it. */
+export const workShortcuts = [
+  shortcut(
+    ClaimControllersRequestSchema,
+    ({ worker, maxControllers, filter, leaseDuration, wait, requestId }) =>
+      /^[\x20-\x7e]{1,100}$/.test(worker) &&
+      maxControllers >= 0 &&
+      maxControllers <= 1000 &&
+      filter === undefined &&
+      leaseDuration === undefined &&
+      wait === undefined &&
+      requestId === '',
+  ),
+  shortcut(
+    ReportProgressRequestSchema,
+    ({ reports, requestId }) =>
+      isBatch(reports) &&
+      requestId === '' &&
+      // NaN is in no range.
+      reports.every(one => isHeld(one) && (one.progress === undefined || (one.progress >= 0 && one.progress <= 1))),
+  ),
+  shortcut(
+    FinishControllersRequestSchema,
+    ({ finishes, requestId }) =>
+      isBatch(finishes) &&
+      requestId === '' &&
+      finishes.every(
+        one =>
+          isHeld(one) &&
+          (one.outcome === Outcome.SUCCEEDED || one.outcome === Outcome.SUCCEEDED_WITH_WARNINGS) &&
+          one.reason === '' &&
+          one.entries.length === 0 &&
+          one.nextStart === undefined,
+      ),
+  ),
+];
+
+function isBatch(items: unknown[]): boolean {
+  return items.length >= 1 && items.length <= 1000;
+}
+
+function isHeld({ backupId, leaseToken }: { backupId: string; leaseToken: string }): boolean {
+  return isBackupId(backupId) && isPlainUuid(leaseToken);
+}
 
 export function toWish(filter: ClaimFilter | undefined): Wish {
   return {

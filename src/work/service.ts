@@ -3,7 +3,7 @@ import type { EntityManager, MikroORM } from '@mikro-orm/postgresql';
 import type { Pool } from 'pg';
 import { follow } from '../automation/follow.ts';
 import { isCourseToken } from '../automation/token.ts';
-import { Batcher } from '../batch.ts';
+import { Batcher, Lanes } from '../batch.ts';
 import { ringChanges, rung, WORK } from '../controller/bell.ts';
 import { change, locked, type Which } from '../controller/change.ts';
 import { Controller, Execution } from '../controller/entity.ts';
@@ -58,7 +58,7 @@ export function workService(
   const { orm, pool, doorbell, keeping, fallback } = needs;
   const queue = new Queue(pool, doorbell, needs);
   const limits = { lanes: 2, weight: 64, weigh: (items: unknown[]) => items.length };
-  const reports = new Batcher(joined<Report, Reported>(report, sqlOn(pool)), limits);
+  const reports = new Lanes(limits.lanes, joined<Report, Reported>(report, sqlOn(pool)), limits);
   const settlements = new Batcher(joined<Settlement, Settled>(settle, sqlOn(pool)), limits);
 
   return {
@@ -109,7 +109,7 @@ export function workService(
         ? await once(orm, method.reportProgress, subjectOfMany(request), request, async em =>
             toAnswer(await report(sqlIn(em), wanted)),
           )
-        : toAnswer(await reports.submit(wanted));
+        : toAnswer(await reports.submit(wanted[0]!.backupId, wanted));
       // A lease that was only renewed is nothing to tell.
       const told = answer.results!.filter(({ error }, i) => !error && wanted[i]!.progress !== undefined);
       ringChanges(

@@ -18,6 +18,7 @@ import { ErrorReason, StatusError, toStatus } from '../../src/errors.ts';
 import { messageValidator } from '../../src/grpc/validate.ts';
 import { ingestShortcut } from '../../src/ingest/message.ts';
 import { appendShortcut } from '../../src/log/message.ts';
+import { workShortcuts } from '../../src/work/message.ts';
 import { detailsOf } from './status.ts';
 
 /** Values on both sides of a rule's edge; those refused by the path that must be named. */
@@ -37,7 +38,7 @@ export function table<S extends DescMessage>(schema: S, valid: MessageInitShape<
 }
 
 // With the shortcuts of the service: they must not let pass what a rule refuses.
-const validate = messageValidator([appendShortcut, ingestShortcut]);
+const validate = messageValidator([appendShortcut, ingestShortcut, ...workShortcuts]);
 
 /** Describes the rules of a file: each value of the tables is tried, and every rule of the file must be broken by a row of its own. */
 export function describeRules(file: DescFile, tables: Table[]): void {

@@ -23,15 +23,31 @@ const name = text('worker', 100);
 const anything = text('reason', 1000);
 
 /** A list of 1 to 1000; that none is named twice is not a rule, but the handler's to refuse. */
-const batch = (path: string, item: object) => {
+const batch = (path: string, item: object, bad: Record<string, object[]>) => {
   const of = (...ids: number[]) => ids.map(id => ({ ...item, backupId: hex(id) }));
   return {
     accepts: [of(1), of(2, 1), of(...upTo(999))],
-    refuses: { [path]: [[], of(...upTo(1000)), of(...upTo(9999)), Array(1001).fill(item)] },
+    refuses: {
+      [path]: [[], of(...upTo(1000)), of(...upTo(9999)), Array(1001).fill(item)],
+      ...Object.fromEntries(Object.entries(bad).map(([at, items]) => [at, items.map(one => [item, one])])),
+    },
   };
 };
-const reports = batch('reports', held);
-const finishes = batch('finishes', succeeded);
+// With items that break a rule of their own: a request of many must not be let pass for those that do not.
+const reports = batch('reports', held, {
+  'reports[1].backup_id': [{ ...held, backupId: 'x' }],
+  'reports[1].lease_token': [{ ...held, leaseToken: '' }],
+  'reports[1].progress': [-0.1, 1.1, Number.NaN, Number.POSITIVE_INFINITY].map(value => ({ ...held, progress: value })),
+});
+const finishes = batch('finishes', succeeded, {
+  'finishes[1].backup_id': [{ ...succeeded, backupId: hex(1).toUpperCase().replace('1', 'A') }],
+  'finishes[1].lease_token': [{ ...succeeded, leaseToken: '0' }],
+  'finishes[1].outcome': [0, 4, 6].map(value => ({ ...held, outcome: value })),
+  'finishes[1].reason': [{ ...failed, reason: 'NUL \0' }],
+  'finishes[1]': [{ ...succeeded, reason: 'none is needed' }],
+  'finishes[1].entries': [{ ...succeeded, entries: lines(101) }],
+  'finishes[1].entries[0].level': [{ ...succeeded, entries: [{}] }],
+});
 
 /** Of the messages of a worker, and of those who meddle with its work. */
 export const work = [
