@@ -103,10 +103,10 @@ async function raw(client: pg.Client, backupId: string): Promise<number> {
   const found = await client.query('select uploadid from backup_payloads where backupid = $1', [backupId]);
   const start = performance.now();
   let characters = 0;
-  for (let n = 0, more = true; more; n += 4) {
+  for (let n = 0, more = true; more; n += 32) {
     const { rows } = await client.query({
       name: 'raw-payload',
-      text: `select data from backup_payload_chunks where backupid = $1 and uploadid = $2 and n > $3 and n <= $3 + 4 order by n`,
+      text: `select data from backup_payload_chunks where backupid = $1 and uploadid = $2 and n > $3 and n <= $3 + 32 order by n`,
       values: [backupId, found.rows[0].uploadid, n],
     });
     for (const { data } of rows) characters += data.length;

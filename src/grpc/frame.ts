@@ -1,12 +1,27 @@
-/** A message as gRPC sends it: behind a prefix of a byte that says that it is not compressed, and its length. Made once for all who get it. */
+import { BinaryWriter, WireType } from '@bufbuild/protobuf/wire';
+
+/** A message as gRPC sends it: behind a prefix of a byte that says that it is not compressed, and its length. */
 export class Frame {
   readonly bytes: Buffer;
 
-  constructor(message: Uint8Array) {
-    this.bytes = Buffer.allocUnsafe(PREFIX + message.length);
-    this.bytes[0] = 0;
-    this.bytes.writeUInt32BE(message.length, 1);
-    this.bytes.set(message, PREFIX);
+  private constructor(bytes: Buffer) {
+    bytes[0] = 0;
+    bytes.writeUInt32BE(bytes.length - PREFIX, 1);
+    this.bytes = bytes;
+  }
+
+  /** Of a message that is sent to many: made once for all of them. */
+  static of(message: Uint8Array): Frame {
+    const bytes = Buffer.allocUnsafe(PREFIX + message.length);
+    bytes.set(message, PREFIX);
+    return new Frame(bytes);
+  }
+
+  /** Of a message of one field, the bytes that stand here in this memory. Nothing is copied: its head is written in front of them. */
+  static around(field: number, memory: Buffer, start: number, length: number): Frame {
+    const head = new BinaryWriter().tag(field, WireType.LengthDelimited).uint32(length).finish();
+    memory.set(head, start - head.length);
+    return new Frame(memory.subarray(start - head.length - PREFIX, start + length));
   }
 
   get message(): Buffer {

@@ -1,11 +1,13 @@
 import type { MessageInitShape } from '@bufbuild/protobuf';
 import { invalidFields, type StatusError } from '../errors.ts';
-import type {
+import {
   DownloadPayloadResponseSchema,
-  UploadFinish,
-  UploadPayloadRequest,
-  UploadStart,
+  type UploadFinish,
+  type UploadPayloadRequest,
+  type UploadStart,
 } from '../gen/backup/v1/controller_pb.ts';
+import { Frame } from '../grpc/frame.ts';
+import { HEADROOM } from './chunk.ts';
 import type { Part } from './download.ts';
 
 /** Reads the first part of an upload. */
@@ -28,13 +30,18 @@ export async function readRest(
   return part.value;
 }
 
-/** A part of a download. */
-export function toPart(part: Part): MessageInitShape<typeof DownloadPayloadResponseSchema> {
+/** A part of a download; a chunk in the memory where it is, to be sent before that holds the next one. */
+export function toPart(part: Part): MessageInitShape<typeof DownloadPayloadResponseSchema> | Frame {
   switch (part.kind) {
     case 'start':
       return { part: { case: 'start', value: { size: BigInt(part.size) } } };
     case 'chunk':
-      return { part: { case: 'chunk', value: part.bytes } };
+      return Frame.around(
+        DownloadPayloadResponseSchema.field.chunk.number,
+        part.chunk.memory,
+        HEADROOM,
+        part.chunk.bytes.length,
+      );
     case 'finish':
       return { part: { case: 'finish', value: { checksum: part.md5 } } };
   }

@@ -51,7 +51,7 @@ export function payloadService({
     },
 
     async *downloadPayload({ backupId }, { wrapUp }) {
-      for await (const part of download(sqlOn(pool), backupId)) {
+      for await (const part of download(pool, backupId)) {
         if (wrapUp.aborted) throw cutShort(wrapUp.reason);
         yield toPart(part);
       }

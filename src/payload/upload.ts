@@ -115,7 +115,7 @@ export async function forgetUpload(sql: Sql, backupIds: string[]): Promise<void>
 const LONGEST_MS = 600_000;
 
 /** Pieces in a statement. */
-const BATCH = 4;
+const BATCH = 32;
 
 // One parameter and not one for each piece: pg copies what it has collected when another one does not fit in any more.
 const STORE = `insert into backup_payload_chunks (backupid, uploadid, n, data)

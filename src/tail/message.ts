@@ -85,7 +85,7 @@ function encodePage(backupId: string, { bytes }: Page, resumeToken: string): Fra
     bytes,
     ...(resumeToken ? [lengthDelimited(fields.resumeToken.number, Buffer.from(resumeToken))] : []),
   );
-  return new Frame(message);
+  return Frame.of(message);
 }
 
 function toEvent(event: Exclude<TailEvent, { kind: 'entries' }>, resumeToken: string, limits: TailLimits): EventInit {

@@ -16,7 +16,7 @@ function answer(resumeToken: string): Uint8Array {
 describe('Frames', () => {
   it('come through as any message does, to all who are sent the same one, among other messages', async () => {
     const texts = ['', 'short', 'x'.repeat(300_000), 'the last one'];
-    const frames = texts.map(text => new Frame(answer(text)));
+    const frames = texts.map(text => Frame.of(answer(text)));
     await using toy = await startToy(LogService, {
       async *tailLogs() {
         for (const [i, frame] of frames.entries()) {
@@ -44,7 +44,7 @@ describe('Frames', () => {
     const inner = Object.create(BaseServerInterceptingCall.prototype, {
       handler: { value: { serialize: (bytes: Buffer) => bytes } },
     }) as { serializeMessage(message: unknown): Buffer };
-    const frame = new Frame(Buffer.from('message'));
+    const frame = Frame.of(Buffer.from('message'));
     assert.deepEqual(inner.serializeMessage(frame.message), frame.bytes);
     sendFrames({ call: inner });
     assert.equal(inner.serializeMessage(frame), frame.bytes);

@@ -51,6 +51,24 @@ describe('DownloadPayload', () => {
     await refused(download(newBackupId()), { code: 'NOT_FOUND', reason: 'CONTROLLER_NOT_FOUND' });
   });
 
+  it('delivers what older versions stored in larger pieces', async () => {
+    const { backupId, bytes } = await uploaded(6);
+    await sql(
+      `with old as (delete from backup_payload_chunks where backupid = $1 returning uploadid)
+       select distinct uploadid from old`,
+      backupId,
+    ).then(([row]) =>
+      sql(
+        `insert into backup_payload_chunks (backupid, uploadid, n, data)
+         select backupid, $2, n, substr(controller, (n - 1) * 262144 + 1, 262144)
+         from backup_controllers, generate_series(1, 6) n where backupid = $1`,
+        backupId,
+        row!['uploadid'],
+      ),
+    );
+    assert.deepEqual(await download(backupId), bytes);
+  });
+
   it('delivers nothing any more when the run has succeeded', async () => {
     const { backupId } = await uploaded(1);
     await finishRun(backend, backupId);

@@ -25,7 +25,7 @@ describe('Chunks of payloads', () => {
       );
 
     const current = await newBackup(backend);
-    const bytes = randomBytes(200_000);
+    const bytes = randomBytes(25_000);
     await backend.controllers.uploadPayload(parts({ backupId: current }, Buffer.from('replaced')));
     await backend.controllers.uploadPayload(parts({ backupId: current }, bytes));
     await database.query('update backup_payload_chunks set created_at = 1');

@@ -8,7 +8,7 @@ import { endsWith, refused, winners } from '../../support/status.ts';
 import { newBackup, newBackupId } from '../../support/writing.ts';
 import { chunk, downloaded, finish, lease, md5, type Part, parts, start, stored } from './chunks.ts';
 
-const PIECE = 196_608;
+const PIECE = 24_576;
 const allBytes = Buffer.from(Array.from({ length: 256 }, (_, i) => i));
 
 describe('UploadPayload', () => {
@@ -55,7 +55,7 @@ describe('UploadPayload', () => {
     (await backend.database.query('select n from backup_payload_chunks where backupid = $1', [backupId])).length;
 
   it('keeps and gives back any number of bytes, as base64 for readers of the column', async () => {
-    for (const size of [0, 1, 2, 3, 256, PIECE - 1, PIECE, PIECE + 1, 4 * PIECE, 4 * PIECE + 1, 1024 * 1024 + 1]) {
+    for (const size of [0, 1, 2, 3, 256, PIECE - 1, PIECE, PIECE + 1, 32 * PIECE, 32 * PIECE + 1, 1024 * 1024 + 1]) {
       const backupId = await newBackup(backend);
       const bytes = Buffer.concat([allBytes, randomBytes(size)]).subarray(0, size);
       const { controller, size: told } = await upload(parts({ backupId }, bytes));
@@ -179,7 +179,7 @@ describe('UploadPayload', () => {
   it('refuses at the end what its controller does not take any more', async () => {
     const { backupId, unchanged } = await withPayload();
     const { controller } = await backend.controllers.getController({ backupId });
-    const big = randomBytes(5 * PIECE);
+    const big = randomBytes(40 * PIECE);
     const cases = [
       ['status = 900', 'status = 100', { backupId }, 'FAILED_PRECONDITION', 'CONTROLLER_FINISHED'],
       [
@@ -233,7 +233,7 @@ describe('UploadPayload', () => {
   it('keeps nothing of which a part was deleted meanwhile', async () => {
     const { backupId, unchanged } = await withPayload();
     const during = async function* () {
-      const [first, second, ...rest] = parts({ backupId }, randomBytes(5 * PIECE), 900_000);
+      const [first, second, ...rest] = parts({ backupId }, randomBytes(40 * PIECE), 900_000);
       yield first!;
       yield second!;
       await eventually(async () => assert.ok((await chunksOf(backupId)) > 2));
@@ -246,7 +246,7 @@ describe('UploadPayload', () => {
 
   it('changes nothing when it is cancelled, breaks, fails at the client or is past its deadline', async () => {
     const { backupId, unchanged } = await withPayload();
-    const many = [start({ backupId }), chunk(randomBytes(5 * PIECE))];
+    const many = [start({ backupId }), chunk(randomBytes(40 * PIECE))];
     const begun = () => eventually(async () => assert.ok((await chunksOf(backupId)) > 2));
     const abort = new AbortController();
     const cancelled = upload(pausing(many), { signal: abort.signal });
@@ -276,7 +276,7 @@ describe('UploadPayload', () => {
 
   it('leaves one whole payload when two are uploaded at once', async () => {
     const backupId = await newBackup(backend);
-    const all = Array.from({ length: 4 }, () => randomBytes(5 * PIECE + 1));
+    const all = Array.from({ length: 4 }, () => randomBytes(40 * PIECE + 1));
     await Promise.all(all.map(bytes => upload(parts({ backupId }, bytes, 100_000))));
     const last = await downloaded(backend, backupId);
     assert.ok(all.some(bytes => bytes.equals(last)));
