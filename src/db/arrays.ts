@@ -15,12 +15,21 @@ export function textArray(texts: readonly string[]): Buffer {
 }
 
 export function smallintArray(numbers: readonly number[]): Buffer {
-  const bytes = numbers.length * (LENGTH + 2);
-  const array = begin(SMALLINT, numbers.length, bytes);
+  return numberArray(SMALLINT, 2, numbers);
+}
+
+export function integerArray(numbers: readonly number[]): Buffer {
+  return numberArray(INTEGER, 4, numbers);
+}
+
+/** `size` is that of a number, in bytes. */
+function numberArray(type: number, size: 2 | 4, numbers: readonly number[]): Buffer {
+  const bytes = numbers.length * (LENGTH + size);
+  const array = begin(type, numbers.length, bytes);
   let at = array.length - bytes;
   for (const number of numbers) {
-    at = array.writeInt32BE(2, at);
-    at = array.writeInt16BE(number, at);
+    at = array.writeInt32BE(size, at);
+    at = size === 2 ? array.writeInt16BE(number, at) : array.writeInt32BE(number, at);
   }
   return array;
 }
@@ -36,6 +45,7 @@ function begin(type: number, count: number, bytes: number): Buffer {
 
 // Object ids of the types, the same in every PostgreSQL.
 const SMALLINT = 21;
+const INTEGER = 23;
 const TEXT = 25;
 
 /** Before each element. */

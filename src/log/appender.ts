@@ -2,6 +2,7 @@ import { Lanes } from '../batch.ts';
 import type { Sql } from '../db/sql.ts';
 import { ErrorReason, retryAfter, StatusError } from '../errors.ts';
 import { type Append, append, appendOnce, type Kept, kept } from './append.ts';
+import { appendFree, isFree } from './free.ts';
 import { ENTRY_OVERHEAD } from './page.ts';
 import { appendTogether } from './together.ts';
 
@@ -40,7 +41,7 @@ export class Appender {
 // One that is alone takes the statement for one: 0.2 ms instead of 0.3 with one entry, 0.68 instead of 0.89 with a hundred.
 async function run(sql: Sql, appends: Append[]): Promise<(Kept | undefined)[]> {
   const [one, ...others] = appends;
-  if (others.length > 0) return appendTogether(sql, appends);
+  if (others.length > 0) return appends.every(isFree) ? appendFree(sql, appends) : appendTogether(sql, appends);
   const { backupId, entries, leaseToken, request } = one!;
   if (request) return [await appendOnce(sql, one!, request)];
   const appended = await append(sql, backupId, entries, leaseToken);
