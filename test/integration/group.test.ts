@@ -8,7 +8,7 @@ import { endsWith, refused } from '../support/status.ts';
 import { newBackupId } from '../support/writing.ts';
 import { held, type Lease } from './work/work.ts';
 
-type Call = Partial<Lease> & { lines: string[]; requestId?: string };
+type Call = Partial<Lease> & { lines: string[]; requestId?: string; at?: { seconds: bigint; nanos: number } };
 
 describe('Appends that come at the same time', () => {
   let backend: Backend;
@@ -17,11 +17,11 @@ describe('Appends that come at the same time', () => {
   });
   afterEach(() => backend[Symbol.asyncDispose]());
 
-  const send = ({ backupId = inLane(), lines, ...more }: Call) =>
+  const send = ({ backupId = inLane(), lines, at, ...more }: Call) =>
     backend.logs.appendLogs({
       backupId,
       ...more,
-      entries: lines.map(message => ({ level: LogLevel.INFO, message })),
+      entries: lines.map(message => ({ level: LogLevel.INFO, message, ...(at && { createTime: at }) })),
     });
   const idsOf = async (call: ReturnType<typeof send>) => {
     const { firstId, lastId } = await call;
@@ -65,6 +65,43 @@ describe('Appends that come at the same time', () => {
     assert.equal((await countCommits()) - commits, 2, 'that of the one that was under way, and one for all others');
     assert.deepEqual(await idsOf(send({ backupId: mine, lines: ['d', 'e'], requestId: second })), [2n, 3n]);
     assert.deepEqual(await logOf(mine), ['1 a', '2 d', '3 e']);
+  });
+
+  it('keep their places when they ask for nothing but to be kept, whatever logs they are for', async () => {
+    const [mine, other, third] = [inLane(), inLane(), inLane()].toSorted().toReversed() as [string, string, string];
+    await send({ backupId: other, lines: ['before'] });
+    const commits = await countCommits();
+    const at = { seconds: 1_700_000_000n, nanos: 5 };
+    const { answers } = await together([
+      { backupId: mine, lines: ['a', 'b', 'c'] },
+      { backupId: other, lines: ['d'] },
+      { backupId: mine, lines: ['e', 'f'] },
+      { backupId: third, lines: ['g', 'h'], at },
+      { backupId: other, lines: ['i', 'j'] },
+      { backupId: mine, lines: ['k'] },
+    ]);
+    assert.deepEqual(await Promise.all(answers.map(idsOf)), [
+      [1n, 3n],
+      [2n, 2n],
+      [4n, 5n],
+      [1n, 2n],
+      [3n, 4n],
+      [6n, 6n],
+    ]);
+    assert.deepEqual(await logOf(mine), ['1 a', '2 b', '3 c', '4 e', '5 f', '6 k']);
+    assert.deepEqual(await logOf(other), ['1 before', '2 d', '3 i', '4 j']);
+    assert.deepEqual(await logOf(third), ['1 g', '2 h']);
+    assert.equal((await countCommits()) - commits, 2, 'that of the one that was under way, and one for all others');
+    const times = await backend.database.query(
+      `select distinct e.created_at = 1700000000 and e.created_nanos = 5 as given,
+              coalesce(e.appended_micros, e.created_at * 1000000 + e.created_nanos / 1000) = h.lastmicros as last
+       from backup_logs e join backup_log_heads h using (backupid) where backupid in ($1, $2) order by 1`,
+      [mine, third],
+    );
+    assert.deepEqual(times, [
+      { given: false, last: true },
+      { given: true, last: true },
+    ]);
   });
 
   it('do not fail with one of them: the same request again, or what the database refuses', async () => {
