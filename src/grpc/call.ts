@@ -88,6 +88,11 @@ export class Call implements CallContext {
     });
   }
 
+  /** Who calls, as far as is known: the address without the port. */
+  get caller(): string {
+    return this.#peer.replace(/:\d+$/, '');
+  }
+
   get signal(): AbortSignal {
     return this.#aborter.signal;
   }
