@@ -10,10 +10,14 @@ export class Frame {
     this.bytes = bytes;
   }
 
-  /** Of a message that is sent to many: made once for all of them. */
-  static of(message: Uint8Array): Frame {
-    const bytes = Buffer.allocUnsafe(PREFIX + message.length);
-    bytes.set(message, PREFIX);
+  /** Of a message in pieces, that is sent to many: made once for all of them. */
+  static of(...pieces: Uint8Array[]): Frame {
+    const bytes = Buffer.allocUnsafe(pieces.reduce((sum, piece) => sum + piece.length, PREFIX));
+    let at = PREFIX;
+    for (const piece of pieces) {
+      bytes.set(piece, at);
+      at += piece.length;
+    }
     return new Frame(bytes);
   }
 

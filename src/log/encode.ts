@@ -62,10 +62,15 @@ export function encodeEntries(entries: readonly Encodable[], field: number, back
 
 /** A field that holds bytes, a text or a message, in pieces: the pieces are copied once. */
 export function lengthDelimited(field: number, ...pieces: Uint8Array[]): Buffer {
+  return Buffer.concat(delimited(field, ...pieces));
+}
+
+/** The same with nothing copied: what comes before the pieces, and they. */
+export function delimited(field: number, ...pieces: Uint8Array[]): Uint8Array[] {
   const length = pieces.reduce((sum, piece) => sum + piece.length, 0);
   const head = Buffer.allocUnsafe(2 * VARINT);
   const end = writeVarint(head, writeVarint(head, 0, (field << 3) | LENGTH_DELIMITED), length);
-  return Buffer.concat([head.subarray(0, end), ...pieces], end + length);
+  return [head.subarray(0, end), ...pieces];
 }
 
 function writeEntry(to: Buffer, start: number, entry: Encodable, field: number, backupId: string): number {

@@ -11,7 +11,7 @@ import {
   TailLogsResponseSchema,
 } from '../gen/backup/v1/log_pb.ts';
 import { Frame } from '../grpc/frame.ts';
-import { lengthDelimited } from '../log/encode.ts';
+import { delimited, lengthDelimited } from '../log/encode.ts';
 import type { Head } from '../log/head.ts';
 import type { Tokens } from '../tokens.ts';
 import type { FollowedLog } from './followed.ts';
@@ -77,15 +77,15 @@ function toEntries({ backupId, page, logs }: TailEvent & { kind: 'entries' }, to
 }
 
 function encodePage(backupId: string, { bytes }: Page, resumeToken: string): Frame {
-  const { number } = TailLogsResponseSchema.field.entries;
   const fields = TailEntriesSchema.field;
-  const message = lengthDelimited(
-    number,
-    lengthDelimited(fields.backupId.number, Buffer.from(backupId)),
-    bytes,
-    ...(resumeToken ? [lengthDelimited(fields.resumeToken.number, Buffer.from(resumeToken))] : []),
+  return Frame.of(
+    ...delimited(
+      TailLogsResponseSchema.field.entries.number,
+      lengthDelimited(fields.backupId.number, Buffer.from(backupId)),
+      bytes,
+      ...(resumeToken ? [lengthDelimited(fields.resumeToken.number, Buffer.from(resumeToken))] : []),
+    ),
   );
-  return Frame.of(message);
 }
 
 function toEvent(event: Exclude<TailEvent, { kind: 'entries' }>, resumeToken: string, limits: TailLimits): EventInit {
