@@ -108,6 +108,16 @@ describe('README.md', function () {
     assert.deepEqual(listed, Object.fromEntries(expected));
   });
 
+  it('names for every promise the tests that hold it', () => {
+    const rows = table('What is promised, and which test holds it');
+    assert.ok(rows.length > 20);
+    for (const [promise, held] of rows) {
+      const tests = [...held!.matchAll(/\]\(([^)]+)\)/g)].map(([, path]) => path!);
+      assert.ok(tests.length > 0, promise);
+      for (const path of tests) assert.match(textOf(path), /\bit\(|describeRules\(/, path);
+    }
+  });
+
   it('links to files that exist, and names no others', () => {
     const links = [...readme.matchAll(/\]\(([^)#]+)/g)].map(([, target]) => target!).filter(to => !/^\w+:/.test(to));
     const paths = spans().filter(span => /^\w[\w./-]*(\/|\.(ts|py|proto|yaml|json|md))$/.test(span));
