@@ -99,6 +99,7 @@ export class Call implements CallContext {
 
   async identify(asked: Identity | Promise<Identity>): Promise<void> {
     this.#identity = await asked;
+    if (this.#identity.refusal) throw this.#identity.refusal;
     this.signal.throwIfAborted();
   }
 

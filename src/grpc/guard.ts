@@ -1,5 +1,6 @@
 import type { DescMethod } from '@bufbuild/protobuf';
 import type { ServerUnaryCall } from '@grpc/grpc-js';
+import type { StatusError } from '../errors.ts';
 
 /** Says for each method who may call it; of a method that everybody may call, nothing. Asked once, when the method is bound. */
 export type Guard = (method: DescMethod) => Admit | undefined;
@@ -14,4 +15,6 @@ export type Identity = {
   readonly caller: string;
   /** Epoch milliseconds at which the proof ends, and with it the caller's streams. */
   readonly until?: number;
+  /** Why this caller may not call this method. */
+  readonly refusal?: StatusError;
 };

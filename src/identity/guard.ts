@@ -2,7 +2,7 @@ import { ErrorReason, StatusError } from '../errors.ts';
 import type { Arrival, Guard, Identity } from '../grpc/guard.ts';
 import { type CertificateScopes, certificateName } from './certificate.ts';
 import { SCOPES, scopeOf } from './scope.ts';
-import type { Bearer, TokenVerifier } from './token.ts';
+import type { TokenVerifier } from './token.ts';
 
 /** What callers are known by: their tokens, or their certificates, whose owners may do everything if nothing is said of them. */
 export type Proof = { tokens: TokenVerifier } | { certificates: CertificateScopes | 'all' };
@@ -35,9 +35,10 @@ function tokenOf({ metadata }: Arrival): string {
   throw new StatusError(ErrorReason.UNAUTHENTICATED, 'the call needs a bearer token in its metadata "authorization"');
 }
 
-function permitted<I extends Pick<Bearer, 'caller' | 'scopes'>>(identity: I, scope: string): I {
-  if (identity.scopes.has(scope)) return identity;
-  throw new StatusError(ErrorReason.SCOPE_MISSING, `the scope ${scope} is missing`, { metadata: { scope } });
+function permitted({ scopes, ...identity }: Identity & { scopes: ReadonlySet<string> }, scope: string): Identity {
+  if (scopes.has(scope)) return identity;
+  const message = `the scope ${scope} is missing`;
+  return { ...identity, refusal: new StatusError(ErrorReason.SCOPE_MISSING, message, { metadata: { scope } }) };
 }
 
 const NOTHING: ReadonlySet<string> = new Set();

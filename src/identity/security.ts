@@ -4,7 +4,7 @@ import type { CertificateScopes } from './certificate.ts';
 import { missingFor } from './exposure.ts';
 import { guard, type Proof } from './guard.ts';
 import { openKeys } from './keys.ts';
-import { openTls, type TlsFiles } from './tls.ts';
+import { openTls, type Say, type TlsFiles } from './tls.ts';
 import { type TokenOptions, TokenVerifier } from './token.ts';
 
 export type SecurityOptions = {
@@ -22,12 +22,10 @@ export type SecurityOptions = {
   openHealth: boolean;
 };
 
-type Log = { info(message: string): void; warn(message: string): void };
-
 /** How a replica proves who it is and asks who calls. Without a guard everybody may do everything. */
 export async function openSecurity(
   { address, tls: files, tokens: options, ...wishes }: SecurityOptions,
-  say: Log,
+  say: Say,
 ): Promise<AsyncDisposable & { credentials: ServerCredentials | undefined; guard: Guard | undefined }> {
   await using opening = new AsyncDisposableStack();
   const missing = missingFor(address, { tls: !!files, clientCa: !!files?.clientCa, tokens: !!options });

@@ -13,6 +13,9 @@ export type TlsFiles = {
   clientCa?: string | undefined;
 };
 
+/** Where to tell an operator what happens. */
+export type Say = { info(message: string): void; warn(message: string): void };
+
 /** TLS with what the files have by now. Connections that are open live on with what they had. */
 export type Tls = AsyncDisposable & { readonly credentials: ServerCredentials };
 
@@ -20,12 +23,9 @@ export type Tls = AsyncDisposable & { readonly credentials: ServerCredentials };
  * Looks at the files at every interval, by their content: they may be links that are moved, on whatever file system. What cannot serve, also because
  * only one of two files has been replaced yet, changes nothing and is said once. At the start it is thrown.
  */
-export async function openTls(
-  files: TlsFiles,
-  { lookMs, say }: { lookMs: number; say: { info(message: string): void; warn(message: string): void } },
-): Promise<Tls> {
+export async function openTls(files: TlsFiles, { lookMs, say }: { lookMs: number; say: Say }): Promise<Tls> {
   let pem = await read(files);
-  warnOfExpiry(pem, say.warn);
+  warnOfExpiry(pem, say);
   const credentials = new ChangingCredentials(pem);
   let complaint = '';
   const looking = periodic(lookMs, async () => {
@@ -35,7 +35,7 @@ export async function openTls(
         credentials.change(found);
         pem = found;
         say.info(`${files.cert} is served from now on, valid until ${expiryOf(pem)}`);
-        warnOfExpiry(pem, say.warn);
+        warnOfExpiry(pem, say);
       }
       complaint = '';
     } catch (error) {
@@ -99,7 +99,7 @@ function expiryOf({ cert }: Pem): string {
   return new X509Certificate(cert).validToDate.toISOString();
 }
 
-function warnOfExpiry(pem: Pem, warn: (message: string) => void): void {
+function warnOfExpiry(pem: Pem, say: Say): void {
   const expiry = expiryOf(pem);
-  if (Date.parse(expiry) < Date.now()) warn(`the certificate has expired at ${expiry}`);
+  if (Date.parse(expiry) < Date.now()) say.warn(`the certificate has expired at ${expiry}`);
 }
