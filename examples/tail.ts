@@ -44,10 +44,11 @@ export async function* tailLogs(address: string, backupIds: string[], stop?: Abo
       }
     } catch (error) {
       stop?.throwIfAborted();
-      if (!mayPass(error) || Date.now() - heard > 60_000) throw error;
+      const mayGoOn = mayPass(error) || reason === TailEnd_Reason.TOKEN_EXPIRED;
+      if (!mayGoOn || Date.now() - heard > 60_000) throw error;
     }
     if (reason === TailEnd_Reason.SEALED) return;
-    // MAX_AGE, SLOW_CONSUMER, DRAINING, or a connection that broke: again, with the token.
+    // MAX_AGE, SLOW_CONSUMER, DRAINING, TOKEN_EXPIRED, or a connection that broke: again, with the token.
     if (reason !== TailEnd_Reason.DELETED) await delay(100);
   }
 }

@@ -40,6 +40,7 @@ export async function startSecured(
 ): Promise<Secured> {
   await using starting = new AsyncDisposableStack();
   const files = starting.use(new Files());
+  await files.put('authority.crt', authority.pem);
   const served = pair ?? (await authority.issue());
   const paths = {
     TLS_CERT: await files.put('tls.crt', served.cert),
