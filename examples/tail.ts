@@ -34,7 +34,7 @@ export async function* tailLogs(address: string, backupIds: string[], stop?: Abo
         if (event.case === 'truncated') next.set(event.value.backupId, event.value.toId + 1n);
         yield event;
         // Only now, when the event was dealt with. Who must not lose an entry in a crash of his own keeps the token with what he made of it.
-        if (event.value && 'resumeToken' in event.value)
+        if (event.value && 'resumeToken' in event.value && event.value.resumeToken)
           start = { case: 'resumeToken', value: event.value.resumeToken };
         if (event.case === 'end') {
           reason = event.value.reason;

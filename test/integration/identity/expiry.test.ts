@@ -10,6 +10,7 @@ import { Authority } from '../../support/authority.ts';
 import { eventually } from '../../support/eventually.ts';
 import { batch, ingest, kept, start as startOf } from '../../support/ingesting.ts';
 import { Issuer } from '../../support/issuer.ts';
+import { locked } from '../../support/locked.ts';
 import { type Clients, type Secured, startSecured } from '../../support/secured.ts';
 import { refused } from '../../support/status.ts';
 import { Subscriber } from '../../support/subscriber.ts';
@@ -69,6 +70,24 @@ describe('A stream whose token expires', function () {
       assert.ok(subscriber.history.token);
     }
     await forgotten();
+  });
+
+  it('has no resume token when it told nothing before, so that who comes back starts as before', async () => {
+    const backupId = newBackupId();
+    await append(lasting, backupId, ['one', 'two']);
+    // The database is held up until the token has expired.
+    const everything = 'lock table backup_logs, backup_log_heads, backup_controllers in access exclusive mode';
+    const lock = await locked(secured.database, everything);
+    const client = await soon();
+    const requests = [{ backupIds: [backupId] }, { everything: true }].map(logs => ({ ...logs, follow: true }));
+    const subscribers = requests.map(request => new Subscriber(client, request));
+    await eventually(() => refused(client.health.check({}), EXPIRED));
+    await lock[Symbol.asyncDispose]();
+    for (const subscriber of subscribers) {
+      await refused(Promise.reject(await subscriber.done), EXPIRED);
+      const { events, token } = subscriber.history;
+      assert.deepEqual([events.map(event => event.case), token], [['end'], '']);
+    }
   });
 
   it('is ended when it is a watch', async () => {

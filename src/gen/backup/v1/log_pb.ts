@@ -1102,7 +1102,8 @@ export type TailEnd = Message<"backup.v1.TailEnd"> & {
   reason: TailEnd_Reason;
 
   /**
-   * Continues from here; with DELETED, for the other backups.
+   * Continues from here; with DELETED, for the other backups. Empty when the stream had to end before it could tell where it starts: start as
+   * before.
    *
    * @generated from field: string resume_token = 2;
    */
