@@ -1,15 +1,20 @@
 import { randomUUID } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
 import { type Timestamp, timestampNow } from '@bufbuild/protobuf/wkt';
-import { Client, credentials, type ServiceError, status } from '@grpc/grpc-js';
+import { Client, type ServiceError, status } from '@grpc/grpc-js';
 import { ControllerService } from '../src/gen/backup/v1/controller_pb.ts';
 import type { LogLevel } from '../src/gen/backup/v1/entry_pb.ts';
 import { LogService } from '../src/gen/backup/v1/log_pb.ts';
 import { createClient, type TypedClient } from '../src/grpc/client.ts';
+import { clientCredentials } from '../src/grpc/credentials.ts';
 
-/** The services on a connection of its own, which is closed with it. */
-export function connect(address: string) {
-  const channel = new Client(address, credentials.createInsecure(), {
+/**
+ * The services on a connection of its own, which is closed with it. CLIENT_TLS_CA, CLIENT_TLS_CERT, CLIENT_TLS_KEY and CLIENT_TOKEN_FILE name files
+ * for a service that wants TLS, a certificate or a token.
+ */
+export function connect(address: string, env = process.env) {
+  const { CLIENT_TLS_CA: ca, CLIENT_TLS_CERT: cert, CLIENT_TLS_KEY: key, CLIENT_TOKEN_FILE: token } = env;
+  const channel = new Client(address, clientCredentials({ ca, cert, key, token }), {
     // Without this, grpc-js shares one connection among all clients of an address in a process.
     'grpc.use_local_subchannel_pool': 1,
     'grpc.enable_http_proxy': 0,

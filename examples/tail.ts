@@ -34,7 +34,7 @@ export async function* tailLogs(address: string, backupIds: string[], stop?: Abo
         if (event.case === 'truncated') next.set(event.value.backupId, event.value.toId + 1n);
         yield event;
         // Only now, when the event was dealt with. Who must not lose an entry in a crash of his own keeps the token with what he made of it.
-        if (event.value && 'resumeToken' in event.value)
+        if (event.value && 'resumeToken' in event.value && event.value.resumeToken)
           start = { case: 'resumeToken', value: event.value.resumeToken };
         if (event.case === 'end') {
           reason = event.value.reason;
@@ -44,10 +44,11 @@ export async function* tailLogs(address: string, backupIds: string[], stop?: Abo
       }
     } catch (error) {
       stop?.throwIfAborted();
-      if (!mayPass(error) || Date.now() - heard > 60_000) throw error;
+      const mayGoOn = mayPass(error) || reason === TailEnd_Reason.TOKEN_EXPIRED;
+      if (!mayGoOn || Date.now() - heard > 60_000) throw error;
     }
     if (reason === TailEnd_Reason.SEALED) return;
-    // MAX_AGE, SLOW_CONSUMER, DRAINING, or a connection that broke: again, with the token.
+    // MAX_AGE, SLOW_CONSUMER, DRAINING, TOKEN_EXPIRED, or a connection that broke: again, with the token.
     if (reason !== TailEnd_Reason.DELETED) await delay(100);
   }
 }

@@ -23,6 +23,7 @@ import type { Admission } from './grpc/admission.ts';
 import { served } from './grpc/bind.ts';
 import type { ServingState } from './grpc/health.ts';
 import { startServer } from './grpc/server.ts';
+import { openSecurity, type SecurityOptions } from './identity/security.ts';
 import { ingestShortcut } from './ingest/message.ts';
 import { ingestService } from './ingest/service.ts';
 import type { Tell } from './log/append.ts';
@@ -115,6 +116,8 @@ export async function startApp(config: Config, log: Logger): Promise<App> {
   };
   const retention = retentionServices({ orm, pool, doorbell });
 
+  const security = opening.use(await openSecurity(securityOf(config), log));
+
   const server = opening.use(
     await startServer(
       [
@@ -200,6 +203,8 @@ export async function startApp(config: Config, log: Logger): Promise<App> {
       ],
       {
         address: config.LISTEN,
+        credentials: security.credentials,
+        guard: security.guard,
         maxMessageBytes: config.MAX_MESSAGE_BYTES,
         maxCallsPerConnection: config.MAX_CALLS_PER_CONNECTION,
         maxStreams: config.MAX_STREAMS,
@@ -238,6 +243,27 @@ export async function startApp(config: Config, log: Logger): Promise<App> {
     watches,
     tails,
     [Symbol.asyncDispose]: () => open.disposeAsync(),
+  };
+}
+
+function securityOf(config: Config): SecurityOptions {
+  const { TLS_CERT, TLS_KEY, TLS_CLIENT_CA, TOKEN_JWKS, TOKEN_ISSUER, TOKEN_AUDIENCE } = config;
+  return {
+    address: config.LISTEN,
+    tls: TLS_CERT && TLS_KEY ? { cert: TLS_CERT, key: TLS_KEY, clientCa: TLS_CLIENT_CA } : undefined,
+    tlsLookMs: config.TLS_RELOAD,
+    clientScopes: config.TLS_CLIENT_SCOPES,
+    tokens:
+      TOKEN_JWKS && TOKEN_ISSUER && TOKEN_AUDIENCE
+        ? {
+            jwks: TOKEN_JWKS,
+            issuer: TOKEN_ISSUER,
+            audience: TOKEN_AUDIENCE,
+            skewMs: config.TOKEN_SKEW,
+            refreshMs: config.TOKEN_REFRESH,
+          }
+        : undefined,
+    openHealth: config.OPEN_HEALTH === 'on',
   };
 }
 

@@ -1,5 +1,7 @@
 import { z } from 'zod';
 import { parseSchedule } from './course/schedule.ts';
+import { parseCertificateScopes } from './identity/certificate.ts';
+import { isLoopback, missingFor } from './identity/exposure.ts';
 
 const duration = z
   .string()
@@ -29,6 +31,19 @@ const integer = (least: number, most: number) =>
     .transform(Number)
     .refine(n => n >= least && n <= most, `must be from ${least} to ${most}`);
 
+/** Text in a form of its own; `parse` throws what is wrong with it. */
+const parsed = <T>(parse: (text: string) => T) =>
+  z.string().transform((text, context) => {
+    try {
+      return parse(text);
+    } catch (error) {
+      context.addIssue((error as Error).message);
+      return z.NEVER;
+    }
+  });
+
+const file = z.string().min(1);
+
 const logLevels = { none: 10, error: 20, warning: 30, info: 40, debug: 50 };
 
 /** All settings: environment variable, range, default, and what it is. `--help` prints this. */
@@ -43,6 +58,34 @@ export const settings = z.object({
     .regex(/^.+:\d+$/, 'must be host:port')
     .default('127.0.0.1:50051')
     .describe('Address to serve on; port 0 takes a free one'),
+  INSECURE: z
+    .enum(['on', 'off'])
+    .default('off')
+    .describe('Serve also where others than this machine can connect, although TLS or identity is missing'),
+  TLS_CERT: file.optional().describe('File with the certificate and its chain (PEM); without it there is no TLS'),
+  TLS_KEY: file.optional().describe('File with its key (PEM)'),
+  TLS_CLIENT_CA: file
+    .optional()
+    .describe('File with the authorities of client certificates (PEM); with it every client needs one'),
+  TLS_CLIENT_SCOPES: parsed(parseCertificateScopes)
+    .optional()
+    .describe(
+      'What certificates may do where there are no tokens: "night-shift=read+work, dashboard=read"; without it everything',
+    ),
+  TLS_RELOAD: duration.prefault('5s').describe('How often the files of TLS are looked at'),
+  TOKEN_JWKS: z
+    .string()
+    .min(1)
+    .refine(isKeySource, 'must be a file, an https:// URL, or an http:// URL of this machine')
+    .optional()
+    .describe('File or URL of the keys of bearer tokens (JWKS); with it every call needs a token'),
+  TOKEN_ISSUER: z.string().min(1).optional().describe('What the claim iss of tokens has to be'),
+  TOKEN_AUDIENCE: z.string().min(1).optional().describe('What the claim aud of tokens has to be or to have'),
+  TOKEN_SKEW: duration.prefault('30s').describe("How far the issuer's clock and that of this machine may be apart"),
+  TOKEN_REFRESH: duration
+    .prefault('1m')
+    .describe('How often the keys are read again, and after which time a token is verified again'),
+  OPEN_HEALTH: z.enum(['on', 'off']).default('on').describe('Health is answered without a token, too'),
   DATABASE_POOL_SIZE: integer(2, 1000).prefault('20').describe('Most connections to the database'),
   DATABASE_CONNECT_TIMEOUT: duration
     .prefault('3s')
@@ -103,16 +146,7 @@ export const settings = z.object({
     .default('off')
     .describe("Only say in the service's own log what would be deleted"),
   RETENTION_INTERVAL: duration.prefault('1h').describe('How often to look for what is too old'),
-  COURSE_SCHEDULE: z
-    .string()
-    .transform((text, context) => {
-      try {
-        return parseSchedule(text);
-      } catch (error) {
-        context.addIssue((error as Error).message);
-        return z.NEVER;
-      }
-    })
+  COURSE_SCHEDULE: parsed(parseSchedule)
     .optional()
     .describe(
       'When courses without a schedule of their own are backed up: "1111111 02:30 Europe/Berlin" (days, Sunday first) or "cron 30 2 * * * Europe/Berlin"; without it never',
@@ -143,13 +177,60 @@ export const settings = z.object({
 
 export type Config = z.output<typeof settings>;
 
+/** What settings ask of each other: of one that is given, what is wrong with it beside the others. */
+function disagreements(config: Config): [name: keyof Config, problem: string][] {
+  const needs = (name: keyof Config, ...others: (keyof Config)[]) =>
+    config[name] === undefined
+      ? []
+      : others
+          .filter(other => config[other] === undefined)
+          .map(other => [name, `needs ${other}`] as [typeof name, string]);
+  const { LISTEN, TLS_CERT, TLS_CLIENT_CA, TOKEN_JWKS, INSECURE } = config;
+  const given = {
+    tls: TLS_CERT !== undefined,
+    clientCa: TLS_CLIENT_CA !== undefined,
+    tokens: TOKEN_JWKS !== undefined,
+  };
+  const missing = INSECURE === 'on' ? [] : missingFor(LISTEN, given);
+  return [
+    ...needs('TLS_CERT', 'TLS_KEY'),
+    ...needs('TLS_KEY', 'TLS_CERT'),
+    ...needs('TLS_CLIENT_CA', 'TLS_CERT'),
+    ...needs('TLS_CLIENT_SCOPES', 'TLS_CLIENT_CA'),
+    ...needs('TOKEN_JWKS', 'TOKEN_ISSUER', 'TOKEN_AUDIENCE'),
+    ...needs('TOKEN_ISSUER', 'TOKEN_JWKS'),
+    ...needs('TOKEN_AUDIENCE', 'TOKEN_JWKS'),
+    ...(config.TLS_CLIENT_SCOPES && TOKEN_JWKS
+      ? [['TLS_CLIENT_SCOPES', 'says nothing where tokens do (TOKEN_JWKS)'] as [keyof Config, string]]
+      : []),
+    ...(missing.length > 0
+      ? [
+          ['LISTEN', `not only this machine can connect there, so set ${missing.join('; and ')}; or INSECURE=on`] as [
+            keyof Config,
+            string,
+          ],
+        ]
+      : []),
+  ];
+}
+
+/** Over anything else anybody on the way could hand out keys of his own. */
+function isKeySource(text: string): boolean {
+  if (!URL.canParse(text)) return true;
+  const { protocol, host } = new URL(text);
+  return protocol === 'https:' || (protocol === 'http:' && isLoopback(host));
+}
+
 /** The settings that an environment gives; an error that lists everything that is wrong with it. */
 export function loadConfig(env: Record<string, string | undefined>): Config {
   const result = settings.safeParse(env);
-  if (result.success) return result.data;
-  const problems = result.error.issues.map(({ path: [name], message }) => {
-    const value = name === 'DATABASE_URL' ? '...' : env[String(name)]; // that one holds a password
-    return `  ${String(name)}=${value}: ${message}`;
+  const wrong = result.success
+    ? disagreements(result.data)
+    : result.error.issues.map(({ path: [name], message }) => [String(name), message]);
+  if (result.success && wrong.length === 0) return result.data;
+  const problems = wrong.map(([name, message]) => {
+    const value = name === 'DATABASE_URL' ? '...' : env[name!]; // that one holds a password
+    return `  ${name}=${value}: ${message}`;
   });
   throw new ConfigError(`These settings are wrong:\n${problems.join('\n')}`);
 }

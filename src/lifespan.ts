@@ -1,7 +1,7 @@
 import { ErrorReason, isOutage, retryAfter, StatusError } from './errors.ts';
 
 /** Why a long stream ends that could have gone on. */
-export type Farewell = 'MAX_AGE' | 'DRAINING' | 'SLOW_CONSUMER';
+export type Farewell = 'MAX_AGE' | 'DRAINING' | 'SLOW_CONSUMER' | 'TOKEN_EXPIRED';
 
 /** How a stream says its last words, given the last event that was told, and which of its events are last words of its own. */
 export type LastWords<T> = { isLast(event: T): boolean; farewell(reason: Farewell, last: T | undefined): T };

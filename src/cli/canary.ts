@@ -1,4 +1,6 @@
+import type { ChannelCredentials } from '@grpc/grpc-js';
 import { Command, InvalidArgumentError, Option } from 'commander';
+import { clientCredentials } from '../grpc/credentials.ts';
 import type { Tally } from './canary/ledger.ts';
 import { Metrics, serveMetrics } from './canary/metrics.ts';
 import { probe } from './canary/probe.ts';
@@ -17,6 +19,10 @@ type Options = {
   output: 'json' | 'text';
   metricsPort?: number;
   metricsHost: string;
+  tlsCa?: string;
+  tlsCert?: string;
+  tlsKey?: string;
+  tokenFile?: string;
 };
 
 export function canaryCommand(): Command {
@@ -33,6 +39,10 @@ export function canaryCommand(): Command {
     .addOption(new Option('--output <format>', 'of the summary on stdout').choices(['json', 'text']).default('json'))
     .option('--metrics-port <port>', 'serve metrics for Prometheus there; 0 takes a free one', port)
     .option('--metrics-host <host>', 'on this address', '127.0.0.1')
+    .option('--tls-ca <file>', 'authorities to trust (PEM); with this or any of the next ones the connection is TLS')
+    .option('--tls-cert <file>', 'certificate to show (PEM)')
+    .option('--tls-key <file>', 'its key (PEM)')
+    .option('--token-file <file>', 'bearer token with the scopes read, work and admin; read again for every call')
     .addHelpText('after', HELP)
     .action(run);
 }
@@ -45,16 +55,18 @@ replica that was away goes on where it was, and an hour later at the latest what
 Exit code: 0 when all that was acknowledged was delivered by every replica once and in order, 1 when anything was missing, duplicate or out
 of order, or nothing could be written at all, 2 for a wrong command line.
 
-  npm run cli -- canary --address backup-1:50051 --address backup-2:50051 --duration 5m`;
+  npm run cli -- canary --address backup-1:50051 --address backup-2:50051 --duration 5m
+  npm run cli -- canary --address backup-1:50051 --tls-ca ca.crt --token-file token`;
 
-async function run(options: Options): Promise<void> {
+async function run(options: Options, command: Command): Promise<void> {
   const { address: addresses, rate, rotate: rotateMs, late: lateMs, missingAfter: missingAfterMs, backupId } = options;
+  const credentials = credentialsOf(options, command);
   const stop = new AbortController();
   const end = () => stop.abort();
   for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, end);
   if (options.duration !== undefined) setTimeout(end, options.duration).unref();
   const tell = (line: string) => console.error(`${new Date().toISOString()} ${line}`);
-  const replicas = addresses.map(connect);
+  const replicas = addresses.map(address => connect(address, credentials));
   const metrics = new Metrics(replicas);
   try {
     await using endpoint =
@@ -75,6 +87,14 @@ async function run(options: Options): Promise<void> {
   const summary = summaryOf(replicas);
   console.log(options.output === 'json' ? JSON.stringify(summary) : replicas.map(lineOf).join('\n'));
   if (!summary.ok) process.exitCode = 1;
+}
+
+function credentialsOf({ tlsCa, tlsCert, tlsKey, tokenFile }: Options, command: Command): ChannelCredentials {
+  try {
+    return clientCredentials({ ca: tlsCa, cert: tlsCert, key: tlsKey, token: tokenFile });
+  } catch (error) {
+    return command.error(`error: ${(error as Error).message}`);
+  }
 }
 
 function address(text: string, before: string[] = []): string[] {

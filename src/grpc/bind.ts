@@ -13,9 +13,10 @@ import {
 import type { handleClientStreamingCall, handleUnaryCall, Server, UntypedServiceImplementation } from '@grpc/grpc-js';
 import { ErrorReason, retryAfter, StatusError } from '../errors.ts';
 import type { Admission } from './admission.ts';
-import { Call, type CallContext, type CallReport, type StreamCall } from './call.ts';
+import { Call, type CallContext, type CallReport, type StreamCall, type WrapUp } from './call.ts';
 import { serviceDefinition } from './definition.ts';
 import { Frame, sendFrames } from './frame.ts';
+import type { Guard } from './guard.ts';
 import { Outlet } from './write.ts';
 
 /**
@@ -44,6 +45,8 @@ export type Transport = {
   validate(schema: DescMessage, message: Message, bytes: number): void;
   report(call: CallReport): void;
   admission: Admission;
+  /** Absent: everybody may call everything. */
+  guard?: Guard | undefined;
   /** Aborted when the server starts to shut down. */
   draining: AbortSignal;
   /** How long a call without a stream may take. */
@@ -85,12 +88,14 @@ type CollectingHandler = (requests: AsyncIterable<Message>, context: CallContext
 type StreamHandler = (request: Message | AsyncIterable<Message>, context: CallContext) => AsyncIterable<object>;
 
 function unary(method: DescMethod, handler: UnaryHandler, transport: Transport): handleUnaryCall<Buffer, Buffer> {
+  const admit = transport.guard?.(method);
   return async (call, callback) => {
     using _running = transport.admission.call();
     const own = new Call(method, call, transport);
     using _limit = own.limit(transport.callTimeoutMs);
     try {
       refuseWhenDraining(transport);
+      if (admit) await own.identify(admit(call));
       const answer = handler(decode(method.input, call.request, transport), own);
       const bytes = encode(method.output, await own.unlessAborted(answer));
       own.succeeded();
@@ -107,11 +112,16 @@ function collecting(
   handler: CollectingHandler,
   transport: Transport,
 ): handleClientStreamingCall<Buffer, Buffer> {
+  const admit = transport.guard?.(method);
   return async (call, callback) => {
     using _running = transport.admission.call();
     const own = new Call(method, call, transport);
+    const drain = () => own.end('DRAINING');
+    transport.draining.addEventListener('abort', drain, { once: true });
     try {
       refuseWhenDraining(transport);
+      if (admit) await own.identify(admit(call));
+      using _expiry = own.expire();
       using _stream = transport.admission.stream(call.getPeer());
       call.sendMetadata(own.metadata());
       // Also when nobody waits for the answer any more: the call is over when the handler has cleaned up.
@@ -123,30 +133,33 @@ function collecting(
     } catch (error) {
       // A peer that is still sending is told, too: what it sends from here on is thrown away.
       callback(own.failed(own.signal.aborted ? own.signal.reason : error));
+    } finally {
+      transport.draining.removeEventListener('abort', drain);
     }
   };
 }
 
-/** The requests of such a call. While one is waited for, and only then, silence and the end of the replica end the call. */
+/** The requests of such a call. While one is waited for, and only then, silence and whatever ends streams end the call. */
 async function* receive(method: DescMethod, call: Readable, own: Call, transport: Transport): AsyncGenerator<Message> {
   const silent = () => own.abort(new StatusError(ErrorReason.DEADLINE_EXCEEDED, 'nothing was sent for too long'));
-  const drain = () => own.abort(shuttingDown());
+  const end = () => own.abort(endedBy(own.wrapUp.reason));
   const requests: AsyncIterator<Buffer> = call.iterator({ destroyOnReturn: false });
   const next = async () => {
     const timer = setTimeout(silent, transport.writeTimeoutMs);
-    transport.draining.addEventListener('abort', drain, { once: true });
-    if (transport.draining.aborted) drain();
+    own.wrapUp.addEventListener('abort', end, { once: true });
+    if (own.wrapUp.aborted) end();
     try {
       return await own.unlessAborted(requests.next());
     } finally {
       clearTimeout(timer);
-      transport.draining.removeEventListener('abort', drain);
+      own.wrapUp.removeEventListener('abort', end);
     }
   };
   for (let given = await next(); !given.done; given = await next()) yield decode(method.input, given.value, transport);
 }
 
 function streaming(method: DescMethod, handler: StreamHandler, transport: Transport) {
+  const admit = transport.guard?.(method);
   return async (call: StreamCall): Promise<void> => {
     using _running = transport.admission.call();
     const own = new Call(method, call, transport);
@@ -154,6 +167,8 @@ function streaming(method: DescMethod, handler: StreamHandler, transport: Transp
     transport.draining.addEventListener('abort', drain, { once: true });
     try {
       refuseWhenDraining(transport);
+      if (admit) await own.identify(admit(call));
+      using _expiry = own.expire();
       using _stream = transport.admission.stream(call.getPeer());
       const request =
         'request' in call ? decode(method.input, call.request, transport) : decodeAll(method, call, transport);
@@ -162,6 +177,7 @@ function streaming(method: DescMethod, handler: StreamHandler, transport: Transp
       sendFrames(call);
       await pump(method, handler(request, own), call, own, transport.writeTimeoutMs);
       own.signal.throwIfAborted();
+      if (own.wrapUp.reason === 'TOKEN_EXPIRED') throw endedBy('TOKEN_EXPIRED');
       own.succeeded();
       call.end();
     } catch (error) {
@@ -226,7 +242,13 @@ function refuseWhenDraining({ draining }: Transport): void {
   if (draining.aborted) throw shuttingDown();
 }
 
-/** What a call is ended with when the replica goes. */
-export function shuttingDown(): StatusError {
+/** What is said of a stream that has to end before all is said. */
+export function endedBy(why: WrapUp): StatusError {
+  if (why === 'DRAINING') return shuttingDown();
+  if (why === 'TOKEN_EXPIRED') return new StatusError(ErrorReason.TOKEN_EXPIRED, 'the token has expired');
+  return new StatusError(ErrorReason.DEADLINE_EXCEEDED, 'a message was not taken in time');
+}
+
+function shuttingDown(): StatusError {
   return new StatusError(ErrorReason.DRAINING, 'this replica is shutting down', { details: [retryAfter(100)] });
 }

@@ -12,6 +12,7 @@ import {
 } from '@grpc/grpc-js';
 import { ErrorReason, reasonName, StatusError, toStatus, toStatusError } from '../errors.ts';
 import { methodName } from './definition.ts';
+import type { Identity } from './guard.ts';
 
 /** What a handler knows of its call besides the request. */
 export type CallContext = {
@@ -28,7 +29,7 @@ export type CallContext = {
   park(ms: number): AbortSignal;
 };
 
-export type WrapUp = 'DRAINING' | 'SLOW_CONSUMER';
+export type WrapUp = 'DRAINING' | 'SLOW_CONSUMER' | 'TOKEN_EXPIRED';
 
 /** What is told of every call when it has ended. */
 export type CallReport = {
@@ -38,6 +39,8 @@ export type CallReport = {
   durationMs: number;
   requestId: string;
   peer: string;
+  /** Who called; without a proof of that the address. */
+  caller: string;
   /** Messages sent, where the answer is a stream. */
   sent?: number;
   /** The fault behind INTERNAL and UNAVAILABLE; never sent to the caller. */
@@ -61,6 +64,7 @@ export class Call implements CallContext {
   readonly #deadline: number;
   #limitMs = 0;
   #told = false;
+  #identity: Identity | undefined;
   #timer: NodeJS.Timeout | undefined;
 
   constructor(
@@ -88,9 +92,27 @@ export class Call implements CallContext {
     });
   }
 
-  /** Who calls, as far as is known: the address without the port. */
+  /** Who calls: the subject of the token or the name of the certificate; where neither is asked for, the address without the port. */
   get caller(): string {
-    return this.#peer.replace(/:\d+$/, '');
+    return this.#identity?.caller ?? this.#peer.replace(/:\d+$/, '');
+  }
+
+  async identify(asked: Identity | Promise<Identity>): Promise<void> {
+    this.#identity = await asked;
+    if (this.#identity.refusal) throw this.#identity.refusal;
+    this.signal.throwIfAborted();
+  }
+
+  /** Tells a stream to end when it is no longer proved who calls, until it is disposed of. */
+  expire(): Disposable {
+    const until = this.#identity?.until;
+    let timer: NodeJS.Timeout | undefined;
+    const look = (left: number) => {
+      if (left <= 0) this.end('TOKEN_EXPIRED');
+      else timer = setTimeout(() => look(until! - Date.now()), Math.min(left, CLOCK_LOOK_MS));
+    };
+    if (until !== undefined) look(until - Date.now());
+    return { [Symbol.dispose]: () => clearTimeout(timer) };
   }
 
   get signal(): AbortSignal {
@@ -171,10 +193,14 @@ export class Call implements CallContext {
       durationMs: Math.round((performance.now() - this.#started) * 1000) / 1000,
       requestId: this.requestId,
       peer: this.#peer,
+      caller: this.caller,
       ...(/server|bidi/.test(this.#method.methodKind) && { sent: this.sent }),
     });
   }
 }
+
+/** How often to look at the clock, which may jump while a timer runs. */
+const CLOCK_LOOK_MS = 60_000;
 
 /** What an answer may take to reach a client before its deadline. */
 const LAST_WORDS_MS = 100;

@@ -4,6 +4,7 @@ import { Health } from '../gen/health/v1/health_pb.ts';
 import { Admission } from './admission.ts';
 import { bind, type Handlers, type Served, served, type Transport } from './bind.ts';
 import type { CallReport } from './call.ts';
+import type { Guard } from './guard.ts';
 import { ServingState } from './health.ts';
 import { reflectionOf } from './reflection.ts';
 import { compileRules, messageValidator, type Shortcuts } from './validate.ts';
@@ -11,6 +12,10 @@ import { compileRules, messageValidator, type Shortcuts } from './validate.ts';
 export type ServerOptions = {
   /** Host and port to listen on; port 0 takes a free one. */
   address: string;
+  /** Absent: no TLS. */
+  credentials?: ServerCredentials | undefined;
+  /** Absent: everybody may call everything. */
+  guard?: Guard | undefined;
   maxMessageBytes: number;
   /** HTTP/2's own limit, for calls of any kind on one connection; calls above it wait in silence. */
   maxCallsPerConnection: number;
@@ -45,6 +50,7 @@ export async function startServer(services: Served[], options: ServerOptions): P
     validate: messageValidator(options.shortcuts),
     report: options.report,
     admission: new Admission({ streams: options.maxStreams, streamsPerConnection: options.maxStreamsPerConnection }),
+    guard: options.guard,
     draining: draining.signal,
     callTimeoutMs: options.callTimeoutMs,
     writeTimeoutMs: options.writeTimeoutMs,
@@ -59,7 +65,7 @@ export async function startServer(services: Served[], options: ServerOptions): P
     'grpc.enable_channelz': 0,
   });
   for (const [service, handlers] of all) bind(server, service, handlers as Handlers<DescService>, transport);
-  const port = await listen(server, options.address);
+  const port = await listen(server, options.address, options.credentials ?? ServerCredentials.createInsecure());
   void compileRules(
     all.flatMap(([service]) => service.methods.map(method => method.input)),
     draining.signal,
@@ -83,11 +89,9 @@ export async function startServer(services: Served[], options: ServerOptions): P
 /** What the last answers of finished calls may take to reach their clients. */
 const FLUSH_MS = 500;
 
-function listen(server: Server, address: string): Promise<number> {
+function listen(server: Server, address: string, credentials: ServerCredentials): Promise<number> {
   return new Promise((resolve, reject) => {
-    server.bindAsync(address, ServerCredentials.createInsecure(), (error, port) =>
-      error ? reject(error) : resolve(port),
-    );
+    server.bindAsync(address, credentials, (error, port) => (error ? reject(error) : resolve(port)));
   });
 }
 

@@ -4,15 +4,13 @@ import { ringChanges } from '../controller/bell.ts';
 import { toMessage } from '../controller/message.ts';
 import type { Doorbell } from '../db/doorbell.ts';
 import { type Sql, sqlOn, transaction } from '../db/sql.ts';
-import { ErrorReason, StatusError } from '../errors.ts';
 import {
   ControllerService,
   UploadFinishSchema,
   type UploadStart,
   UploadStartSchema,
 } from '../gen/backup/v1/controller_pb.ts';
-import { type Handlers, shuttingDown } from '../grpc/bind.ts';
-import type { WrapUp } from '../grpc/call.ts';
+import { endedBy, type Handlers } from '../grpc/bind.ts';
 import { isAnswered, onceIn } from '../request/once.ts';
 import { checksumMismatch } from './column.ts';
 import { download } from './download.ts';
@@ -52,7 +50,7 @@ export function payloadService({
 
     async *downloadPayload({ backupId }, { wrapUp }) {
       for await (const part of download(pool, backupId)) {
-        if (wrapUp.aborted) throw cutShort(wrapUp.reason);
+        if (wrapUp.aborted) throw endedBy(wrapUp.reason);
         yield toPart(part);
       }
     },
@@ -66,9 +64,4 @@ async function refuseEarly(sql: Sql, start: UploadStart): Promise<void> {
   } catch (refusal) {
     if (!start.requestId || !(await isAnswered(sql, start.backupId, start.requestId))) throw refusal;
   }
-}
-
-function cutShort(why: WrapUp): StatusError {
-  if (why === 'DRAINING') return shuttingDown();
-  return new StatusError(ErrorReason.DEADLINE_EXCEEDED, 'a message was not taken in time');
 }

@@ -20,7 +20,7 @@ import { openPlaces, openToken, sealPlaces, sealToken } from './resume.ts';
 import type { PlainStart, Start } from './start.ts';
 import type { TailEvent } from './tail.ts';
 import type { Page } from './watched.ts';
-import type { WideEvent } from './wide.ts';
+import { UNTOLD, type WideEvent } from './wide.ts';
 
 /** Where a tail of named backups is to start. */
 export function startOf({ start, backupIds }: TailLogsRequest, tokens: Tokens): Start {
@@ -54,7 +54,8 @@ function nameOf(filter: TailFilter | undefined): string {
 /** An event on the wire. */
 export function toResponse(event: TailEvent, tokens: Tokens, limits: TailLimits): { event: EventInit } | Frame {
   if (event.kind === 'entries') return toEntries(event, tokens);
-  return { event: toEvent(event, sealToken(tokens, event.logs), limits) };
+  // Who was told nothing yet begins as before.
+  return { event: toEvent(event, event.logs.length > 0 ? sealToken(tokens, event.logs) : '', limits) };
 }
 
 /** An event of a tail of many logs on the wire. */
@@ -64,7 +65,7 @@ export function toWideResponse(
   tokens: Tokens,
   limits: TailLimits,
 ): { event: EventInit } | Frame {
-  const token = () => sealPlaces(tokens, event.places, nameOf(filter));
+  const token = () => (event.places === UNTOLD ? '' : sealPlaces(tokens, event.places, nameOf(filter)));
   if (event.kind === 'entries') return encodePage(event.backupId, event.page, event.last ? token() : '');
   return { event: toEvent({ ...event, logs: [] }, token(), limits) };
 }

@@ -33,9 +33,12 @@ export async function* tailMany(
 ): AsyncGenerator<WideEvent> {
   yield* lifespan<WideEvent>(source.options.maxAgeMs, context, stop => follow(source, request, stop), {
     isLast: event => event.kind === 'end',
-    farewell: (reason, last) => ({ kind: 'end', reason, places: last?.places ?? new Places(0n, []) }),
+    farewell: (reason, last) => ({ kind: 'end', reason, places: last?.places ?? UNTOLD }),
   });
 }
+
+/** Where a tail is that has not told yet where it starts. */
+export const UNTOLD = new Places(0n, []);
 
 async function* follow(source: TailSource, request: WideRequest, stop: AbortSignal): AsyncGenerator<WideEvent> {
   const { hub, pool, options } = source;

@@ -1,12 +1,19 @@
 import { strict as assert } from 'node:assert';
+import { spawnSync } from 'node:child_process';
 import { existsSync, globSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { DescService } from '@bufbuild/protobuf';
 import { z } from 'zod';
 import { settings } from '../../src/config.ts';
+import { ControllerService } from '../../src/gen/backup/v1/controller_pb.ts';
+import { CourseService } from '../../src/gen/backup/v1/course_pb.ts';
+import { LogService } from '../../src/gen/backup/v1/log_pb.ts';
+import { SCOPES, scopeOf } from '../../src/identity/scope.ts';
+import { Files } from '../support/authority.ts';
 import { startBackend } from '../support/backend.ts';
+import { createDatabase } from '../support/database.ts';
 import { eventually } from '../support/eventually.ts';
-import { type Running, repository, run } from '../support/process.ts';
+import { type Running, ready, repository, run } from '../support/process.ts';
 
 const readme = textOf('README.md');
 const fence = /^```(.*)\n([\s\S]*?)^```$/gm;
@@ -22,7 +29,7 @@ describe('README.md', function () {
 
   it('has no command in its blocks but those that are tested here', () => {
     assert.ok(commands().length > 0);
-    assert.deepEqual(without([...npm, ...bufCurls()], commands()), []);
+    assert.deepEqual(without([...npm, ...bufCurls(), ...networkCommands()], commands()), []);
     assert.ok(existsSync(join(repository, 'package-lock.json')), 'npm ci needs it');
   });
 
@@ -79,8 +86,48 @@ describe('README.md', function () {
     }
   });
 
+  it('is served on a network with TLS and client certificates', async function () {
+    if (spawnSync('openssl', ['version']).error) {
+      console.log('      openssl is not installed here: this is left out');
+      this.skip();
+    }
+    const [certify = '', serve = '', call = '', ...more] = networkCommands();
+    assert.deepEqual(more, []);
+    await using database = await createDatabase();
+    using files = new Files();
+    // Where it can be read by who runs the commands from the repository.
+    const there = (command: string) => command.replace(/tls\.(key|crt)/g, name => files.path(name));
+    await using certifying = run('sh', ['-c', there(certify)]);
+    assert.equal(await certifying.exit(), 0, certifying.output());
+    assert.ok(serve.includes('LISTEN=0.0.0.0:50051 '));
+    await using serving = run('sh', ['-c', there(serve).replace(':50051', ':0')], { DATABASE_URL: database.url });
+    const port = (await ready(serving)).split(':').at(-1);
+    const secured = there(call).replace('https://localhost:50051/', `https://localhost:${port}/`);
+    await using calling = run('sh', ['-c', secured]);
+    assert.equal(await calling.exit(), 0, calling.output());
+    assert.match(calling.output(), /COURSE_STATUS_NOT/);
+    await using strange = run('sh', ['-c', secured.replace(/--cert \S+ --key \S+/, '')]);
+    assert.notEqual(await strange.exit(), 0);
+  });
+
+  it('says of every method which scope it needs', () => {
+    const stated = table('Scopes').map(([scope, methods]) => [
+      uncoded(scope!),
+      methods!.replace(/;.*/, '').split(', '),
+    ]);
+    const methods = [ControllerService, CourseService, LogService].flatMap(service => service.methods);
+    const declared = [...SCOPES].map(scope => [
+      scope,
+      methods.filter(method => scopeOf(method) === scope).map(({ name }) => name),
+    ]);
+    assert.deepEqual(stated, declared);
+  });
+
   it('states settings with their defaults', () => {
-    const stated = table('Settings').map(([name, value]) => [uncoded(name!), uncoded(value!)]);
+    const stated = [...table('Settings'), ...table('On a network')].map(([name, value]) => [
+      uncoded(name!),
+      uncoded(value!),
+    ]);
     assert.ok(stated.length > 0);
     assert.deepEqual(
       stated,
@@ -130,8 +177,8 @@ describe('README.md', function () {
 });
 
 /** The commands of its `sh` blocks. Lines that a backslash continues stay as they are. */
-function commands(): string[] {
-  const blocks = [...readme.matchAll(fence)].filter(([, language]) => language === 'sh');
+function commands(text = readme): string[] {
+  const blocks = [...text.matchAll(fence)].filter(([, language]) => language === 'sh');
   const lines = blocks.flatMap(([, , block]) => block!.split(/(?<!\\)\n/));
   return lines
     .flatMap(line => line.replace(/(^|\s)#.*/, '').split(' && '))
@@ -140,7 +187,13 @@ function commands(): string[] {
 }
 
 function bufCurls(): string[] {
-  return commands().filter(command => command.startsWith('npx buf curl '));
+  return commands().filter(command => command.startsWith('npx buf curl --http2-prior-knowledge '));
+}
+
+/** Those of the section about networks. */
+function networkCommands(): string[] {
+  const about = readme.split(/^#+ /m).find(text => text.startsWith('On a network\n'));
+  return commands(about);
 }
 
 /** Runs a command as a reader's shell would, but on the service at `address`. */

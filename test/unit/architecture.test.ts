@@ -16,6 +16,17 @@ const rules: Rule[] = [
     but: /^src\/(grpc\/|latch|errors|gen\/(google|grpc|health)\/)/,
   },
   {
+    they: 'who calls is found out without knowing what is called',
+    files: /^src\/identity\//,
+    never: /^src\//,
+    but: /^src\/(identity\/|grpc\/guard|errors|periodic|gen\/backup\/v1\/scope_pb)/,
+  },
+  {
+    they: 'nobody but the composition root and the settings knows how identity is proved',
+    files: /^src\/(?!identity\/|(app|config)\.ts$)/,
+    never: /^(src\/identity\/|jose$)/,
+  },
+  {
     they: 'the database knows of the rooms no more than their entities',
     files: /^src\/db\//,
     never: /^src\/(controller|course|log|request)\//,
@@ -74,7 +85,7 @@ const rules: Rule[] = [
     they: 'a canary is a client like any other: what it judges must not help it to judge',
     files: /^src\/cli\/canary/,
     never: /^src\//,
-    but: /^src\/(cli\/canary\/|gen\/backup\/|grpc\/client\.ts$)/,
+    but: /^src\/(cli\/canary\/|gen\/backup\/|grpc\/(client|credentials)\.ts$)/,
   },
   {
     they: 'watches know controllers and no other room',
@@ -94,8 +105,8 @@ const rules: Rule[] = [
     never: /^(src\/(gen|grpc)\/|@grpc\/|@bufbuild\/)/,
   },
   {
-    they: 'generated code of backups is seen by services, the composition root and the canary only',
-    files: /^src\/(?!.*\/(service|message)\.ts$|app\.ts$|errors\.ts$|cli\/canary\/)/,
+    they: 'generated code of backups is seen by services, scopes, the composition root and the canary only',
+    files: /^src\/(?!.*\/(service|message)\.ts$|app\.ts$|errors\.ts$|identity\/scope\.ts$|cli\/canary\/)/,
     never: /^src\/gen\/backup\//,
   },
   {

@@ -11,8 +11,21 @@ const ages = {
 };
 const notNumbers = ['', 'x', '-1', '1.5', '1e3', ' 5', '0x10'];
 
+const files = { unset: undefined, good: { '/etc/tls/tls.crt': '/etc/tls/tls.crt' }, bad: [''] };
+const tls = { TLS_CERT: 'tls.crt', TLS_KEY: 'tls.key' };
+const mutual = { ...tls, TLS_CLIENT_CA: 'ca.crt' };
+const tokens = { TOKEN_JWKS: 'keys.json', TOKEN_ISSUER: 'https://id.example.org', TOKEN_AUDIENCE: 'backup' };
+
+type Setting = {
+  unset: unknown;
+  good: Record<string, unknown>;
+  bad: string[];
+  /** What else has to be set for it. */
+  beside?: Record<string, string>;
+};
+
 // Every setting: its default, what it accepts and what that becomes, and what it refuses.
-const table: Record<Name, { unset: unknown; good: Record<string, unknown>; bad: string[] }> = {
+const table: Record<Name, Setting> = {
   DATABASE_URL: {
     unset: undefined,
     good: { 'postgresql://a:b@c:5/d': 'postgresql://a:b@c:5/d', 'postgres://c/d': 'postgres://c/d' },
@@ -23,7 +36,45 @@ const table: Record<Name, { unset: unknown; good: Record<string, unknown>; bad: 
     unset: '127.0.0.1:50051',
     good: { '0.0.0.0:0': '0.0.0.0:0', '[::]:50051': '[::]:50051' },
     bad: ['', 'localhost', ':50051', 'localhost:', 'localhost:http'],
+    beside: { INSECURE: 'on' },
   },
+  INSECURE: { unset: 'off', good: { on: 'on', off: 'off' }, bad: ['', 'ON', 'true', '1'] },
+  TLS_CERT: { ...files, beside: tls },
+  TLS_KEY: { ...files, beside: tls },
+  TLS_CLIENT_CA: { ...files, beside: tls },
+  TLS_CLIENT_SCOPES: {
+    unset: undefined,
+    good: {
+      'night-shift=read+work, dashboard=read': new Map([
+        ['night-shift', new Set(['read', 'work'])],
+        ['dashboard', new Set(['read'])],
+      ]),
+      'spiffe://example.org/a=b=admin': new Map([['spiffe://example.org/a=b', new Set(['admin'])]]),
+    },
+    bad: ['', 'a', 'a=', '=read', 'a=Read', 'a=read,', 'a=read work', 'a=read,a=work', 'a=everything'],
+    beside: mutual,
+  },
+  TLS_RELOAD: { unset: 5000, ...milliseconds, bad: notDurations },
+  TOKEN_JWKS: {
+    unset: undefined,
+    good: Object.fromEntries(
+      [
+        'keys.json',
+        '/etc/keys.json',
+        'https://id.example.org/jwks',
+        'http://127.0.0.1:80/',
+        'http://[::1]/',
+        'http://localhost/',
+      ].map(source => [source, source]),
+    ),
+    bad: ['', 'http://id.example.org/jwks', 'file:///etc/keys.json', 'ftp://localhost/keys.json'],
+    beside: tokens,
+  },
+  TOKEN_ISSUER: { unset: undefined, good: { a: 'a' }, bad: [''], beside: tokens },
+  TOKEN_AUDIENCE: { unset: undefined, good: { a: 'a' }, bad: [''], beside: tokens },
+  TOKEN_SKEW: { unset: 30_000, ...milliseconds, bad: notDurations },
+  TOKEN_REFRESH: { unset: 60_000, ...milliseconds, bad: notDurations },
+  OPEN_HEALTH: { unset: 'on', good: { on: 'on', off: 'off' }, bad: ['', 'ON', 'true', '1'] },
   DATABASE_POOL_SIZE: { unset: 20, good: { 2: 2, 1000: 1000 }, bad: [...notNumbers, '1', '1001'] },
   DATABASE_CONNECT_TIMEOUT: { unset: 3000, ...milliseconds, bad: notDurations },
   CALL_TIMEOUT: { unset: 30_000, ...milliseconds, bad: notDurations },
@@ -115,9 +166,11 @@ describe('loadConfig', () => {
     assert.deepEqual(loadConfig({ PATH: '/bin', LISTENING: 'x' }), loadConfig({}));
   });
 
-  for (const [name, { good, bad }] of rows) {
+  for (const [name, { good, bad, beside }] of rows) {
     it(`accepts what ${name} may be and refuses what it may not`, () => {
-      for (const [text, value] of Object.entries(good)) assert.deepEqual(loadConfig({ [name]: text })[name], value);
+      for (const [text, value] of Object.entries(good)) {
+        assert.deepEqual(loadConfig({ ...beside, [name]: text })[name], value);
+      }
       for (const text of bad) assert.deepEqual(problems({ [name]: text }), [name], `${name}=${text}`);
     });
   }
@@ -133,6 +186,56 @@ describe('loadConfig', () => {
       () => loadConfig({ DATABASE_URL: 'mysql://user:hunter2@host/db' }),
       (error: Error) => !error.message.includes('hunter2'),
     );
+  });
+});
+
+describe('loadConfig, of what settings ask of each other,', () => {
+  it('accepts TLS, mutual TLS and tokens when they are complete', () => {
+    for (const env of [tls, mutual, tokens, { ...mutual, ...tokens }]) loadConfig(env);
+  });
+
+  it('refuses what is not complete or says nothing', () => {
+    const scopes = { TLS_CLIENT_SCOPES: 'a=read' };
+    const cases: [Record<string, string>, Name[]][] = [
+      [{ TLS_CERT: 'a' }, ['TLS_CERT']],
+      [{ TLS_KEY: 'a' }, ['TLS_KEY']],
+      [{ TLS_CLIENT_CA: 'a' }, ['TLS_CLIENT_CA']],
+      [{ ...tls, ...scopes }, ['TLS_CLIENT_SCOPES']],
+      [{ ...mutual, ...tokens, ...scopes }, ['TLS_CLIENT_SCOPES']],
+      [{ TOKEN_JWKS: 'a' }, ['TOKEN_JWKS']],
+      [{ TOKEN_ISSUER: 'a', TOKEN_AUDIENCE: 'a' }, ['TOKEN_ISSUER', 'TOKEN_AUDIENCE']],
+    ];
+    for (const [env, wrong] of cases) assert.deepEqual(problems(env), wrong, JSON.stringify(env));
+  });
+
+  it('serves where others can connect with TLS and identity only, unless it is said so', () => {
+    for (const host of ['127.0.0.1', '127.255.0.1', 'localhost', '[::1]']) loadConfig({ LISTEN: `${host}:1` });
+    for (const host of [
+      '0.0.0.0',
+      '[::]',
+      '10.0.0.1',
+      '128.0.0.1',
+      '[::ffff:10.0.0.1]',
+      'localhost.example.org',
+      'db',
+    ]) {
+      const LISTEN = `${host}:1`;
+      for (const env of [{}, tls, tokens]) assert.deepEqual(problems({ ...env, LISTEN }), ['LISTEN'], LISTEN);
+      for (const env of [mutual, { ...tls, ...tokens }, { INSECURE: 'on' }]) loadConfig({ ...env, LISTEN });
+    }
+  });
+
+  it('names the settings that are missing', () => {
+    const [all, identity, transport] = [{}, tls, tokens].map(env => {
+      try {
+        return assert.fail(JSON.stringify(loadConfig({ ...env, LISTEN: '0.0.0.0:1' })));
+      } catch (error) {
+        return (error as Error).message;
+      }
+    });
+    assert.match(all!, /LISTEN=0.0.0.0:1: .*TLS_CERT and TLS_KEY; and TOKEN_JWKS, .*INSECURE=on/);
+    assert.match(identity!, /set TOKEN_JWKS, TOKEN_ISSUER and TOKEN_AUDIENCE, or TLS_CLIENT_CA; or INSECURE=on/);
+    assert.match(transport!, /set TLS_CERT and TLS_KEY; or INSECURE=on/);
   });
 });
 

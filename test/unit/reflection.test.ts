@@ -63,6 +63,7 @@ for (const version of [V1, V1Alpha]) {
         'backup/v1/error.proto',
         'backup/v1/log.proto',
         'backup/v1/schedule.proto',
+        'backup/v1/scope.proto',
         'backup/v1/window.proto',
         'buf/validate/validate.proto',
         'google/protobuf/descriptor.proto',

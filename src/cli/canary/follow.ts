@@ -1,5 +1,5 @@
 import { type ServiceError, status } from '@grpc/grpc-js';
-import type { TailLogsRequest } from '../../gen/backup/v1/log_pb.ts';
+import { TailEnd_Reason, type TailLogsRequest } from '../../gen/backup/v1/log_pb.ts';
 import type { Ledger, Reader } from './ledger.ts';
 import { BackOff, Complaint, type Replica } from './replica.ts';
 import { numberOf } from './write.ts';
@@ -28,6 +28,8 @@ export async function follow(
         }
         if (event.value && 'resumeToken' in event.value && event.value.resumeToken)
           start = { case: 'resumeToken', value: event.value.resumeToken };
+        // No fault of the service: the next stream gets the next token.
+        if (event.case === 'end' && event.value.reason === TailEnd_Reason.TOKEN_EXPIRED) break;
       }
       reader.openSince = undefined;
     } catch (error) {

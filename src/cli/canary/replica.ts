@@ -1,5 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { Client, credentials, type ServiceError } from '@grpc/grpc-js';
+import { type ChannelCredentials, Client, type ServiceError } from '@grpc/grpc-js';
 import { LogService } from '../../gen/backup/v1/log_pb.ts';
 import { createClient, type TypedClient } from '../../grpc/client.ts';
 import { Tally } from './ledger.ts';
@@ -11,8 +11,8 @@ export type Replica = Disposable & {
   readonly tally: Tally;
 };
 
-export function connect(address: string): Replica {
-  const channel = new Client(address, credentials.createInsecure(), {
+export function connect(address: string, credentials: ChannelCredentials): Replica {
+  const channel = new Client(address, credentials, {
     // One that is back is found within seconds, not within two minutes, and one that is silently gone is noticed.
     'grpc.initial_reconnect_backoff_ms': 100,
     'grpc.max_reconnect_backoff_ms': LONGEST_PAUSE,
