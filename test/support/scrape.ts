@@ -19,6 +19,15 @@ export class Scrape {
     return found.length === 0 ? undefined : found.reduce((sum, { value }) => sum + value, 0);
   }
 
+  get samples(): readonly { name: string; labels: Record<string, string>; value: number }[] {
+    return this.#samples;
+  }
+
+  /** The labels of all samples of this name. */
+  labelsOf(name: string): string[] {
+    return this.#samples.filter(one => one.name === name).flatMap(({ labels }) => Object.keys(labels));
+  }
+
   /** Names of samples: of a histogram three. */
   get names(): Set<string> {
     return new Set(this.#samples.map(({ name }) => name));
