@@ -64,6 +64,27 @@ describe('The endpoint of metrics', () => {
     await eventually(async () => assert.equal((await scrape(port)).value('backup_runs_executing'), 0), 20_000);
   });
 
+  it('does not wait for a database that hangs, and does not ask it again meanwhile', async () => {
+    const url = new URL(database.url);
+    await using cable = await Cable.start(url);
+    url.port = String(cable.port);
+    await using replica = await startReplica(url.href, counted);
+    const port = replica.app.metricsPort;
+    await eventually(async () => assert.equal((await scrape(port)).value('backup_queue_depth'), 0));
+    cable.freeze();
+    await eventually(async () => assert.equal((await scrape(port)).value('backup_queue_depth'), undefined));
+    const began = performance.now();
+    const used: (number | undefined)[] = [];
+    while (performance.now() - began < 5000) {
+      const said = await scrape(port);
+      const labels = { db_client_connection_pool_name: 'hot', db_client_connection_state: 'used' };
+      used.push(said.value('db_client_connection_count', labels));
+    }
+    assert.ok(used.length >= 3, `${used.length} scrapes in 5 s`);
+    assert.deepEqual(new Set(used), new Set([1]));
+    await cable[Symbol.asyncDispose]();
+  });
+
   it('answers /healthz as health does: 503 while the database is away', async () => {
     const url = new URL(database.url);
     const cable = await Cable.start(url);
