@@ -152,6 +152,14 @@ export const settings = z.object({
     .prefault('0.01')
     .transform(Number)
     .describe('Share of the calls that are traced when the caller has not decided; 1 is all'),
+  PROFILE_DIR: z
+    .string()
+    .min(1)
+    .optional()
+    .describe(
+      'Folder to which SIGUSR2 writes a CPU profile and then a heap snapshot, which holds secrets; without it nothing',
+    ),
+  PROFILE_DURATION: duration.prefault('10s').describe('How long the CPU profile takes'),
   SERVICE_LOG: z
     .enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'])
     .default('info')

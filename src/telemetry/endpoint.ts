@@ -23,7 +23,7 @@ export async function serveMetrics(
     const page = pages[request.url?.split('?')[0] ?? ''];
     if (!page) return void response.writeHead(404).end();
     if (request.method !== 'GET') return void response.writeHead(405, { allow: 'GET' }).end();
-    await page(response);
+    await Promise.try(page, response).catch(() => response.writeHead(500).end());
   });
   // A scraper says what it wants at once, and a few are all there are.
   Object.assign(server, { headersTimeout: 5000, requestTimeout: 5000, maxConnections: 100 });

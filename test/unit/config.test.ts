@@ -111,6 +111,8 @@ const table: Record<Name, { unset: unknown; good: Record<string, unknown>; bad: 
     good: { '0': 0, '1': 1, '0.25': 0.25, '0.000001': 0.000001 },
     bad: ['', '-1', '1.1', '2', '.5', '1e-3', '0.0000001', 'x'],
   },
+  PROFILE_DIR: { unset: undefined, good: { '/var/tmp/profiles': '/var/tmp/profiles' }, bad: [''] },
+  PROFILE_DURATION: { unset: 10_000, ...milliseconds, bad: notDurations },
   SERVICE_LOG: {
     unset: 'info',
     good: { trace: 'trace', silent: 'silent' },
