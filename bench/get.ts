@@ -7,7 +7,7 @@ import { alternate, compare, type Figure } from './figure.ts';
 import { connect, createDatabase, startProgram, startService } from './service.ts';
 
 const CALLERS = 16;
-const CALLS = 20_000;
+export const CALLS = 20_000;
 const ROWS = 10_000;
 
 /** GetController of one after another by 16 callers, beside grpc-js with the same messages and nothing behind it. */
@@ -15,20 +15,12 @@ export async function gets(serverUrl: string, rounds: number): Promise<Figure[]>
   const url = await createDatabase(serverUrl, 'bench_get');
   await using service = await startService(url);
   await using echo = await startProgram(join(import.meta.dirname, 'echo.ts'), {});
-  const pool = new pg.Pool({ connectionString: url, max: 1 });
-  const { rows } = await pool.query(
-    `insert into backup_controllers (backupid, operation, type, itemid, format, interactive, purpose, userid, status, execution)
-     select md5(i::text), 'backup', 'course', i, 'moodle2', 0, 70, 1, 700, 2 from generate_series(1, $1) i returning backupid`,
-    [ROWS],
-  );
-  await pool.query('vacuum analyze backup_controllers');
-  await pool.end();
-  const backupIds = rows.map(row => row.backupid as string);
+  const backupIds = await fillControllers(url);
   const [channel, echoChannel] = [connect(service.address), connect(echo.address)];
   const rates = await alternate(
     [
-      { name: 'get service', run: () => measure(channel, backupIds) },
-      { name: 'get echo', run: () => measure(echoChannel, backupIds) },
+      { name: 'get service', run: () => getAll(channel, backupIds) },
+      { name: 'get echo', run: () => getAll(echoChannel, backupIds) },
     ],
     rounds,
   );
@@ -38,7 +30,21 @@ export async function gets(serverUrl: string, rounds: number): Promise<Figure[]>
   return [compare('get', mine!, ceiling!, 0.6)];
 }
 
-async function measure(channel: Client, backupIds: string[]): Promise<number> {
+/** Makes controllers; their ids. */
+export async function fillControllers(url: string): Promise<string[]> {
+  const pool = new pg.Pool({ connectionString: url, max: 1 });
+  const { rows } = await pool.query(
+    `insert into backup_controllers (backupid, operation, type, itemid, format, interactive, purpose, userid, status, execution)
+     select md5(i::text), 'backup', 'course', i, 'moodle2', 0, 70, 1, 700, 2 from generate_series(1, $1) i returning backupid`,
+    [ROWS],
+  );
+  await pool.query('vacuum analyze backup_controllers');
+  await pool.end();
+  return rows.map(row => row.backupid as string);
+}
+
+/** Calls a second. */
+export async function getAll(channel: Client, backupIds: string[]): Promise<number> {
   const controllers = createClient(ControllerService, channel);
   let left = CALLS;
   const start = performance.now();

@@ -25,6 +25,7 @@ import { payloads } from './payload.ts';
 import { progress } from './progress.ts';
 import { queue } from './queue.ts';
 import { starts } from './start.ts';
+import { telemetry } from './telemetry.ts';
 import { watches } from './watch.ts';
 
 const { values, positionals } = parseArgs({
@@ -45,6 +46,7 @@ const benchmarks = {
   queue,
   start: starts,
   memory,
+  telemetry,
   import: imports,
 };
 const wanted = Object.entries(benchmarks).filter(

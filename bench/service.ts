@@ -60,6 +60,12 @@ export function residentMiB({ process: { pid } }: Service): number {
   return Number(readFileSync(`/proc/${pid}/status`, 'utf8').match(/VmRSS:\s+(\d+)/)![1]) / 1024;
 }
 
+/** Processor time that it has taken so far, in ms: of /proc, where it stands in hundredths of a second. */
+export function processorMs({ process: { pid } }: Service): number {
+  const [user, system] = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1]!.split(' ').slice(11, 13);
+  return (Number(user) + Number(system)) * 10;
+}
+
 export function connect(address: string): Client {
   return new Client(address, credentials.createInsecure(), { 'grpc.use_local_subchannel_pool': 1 });
 }

@@ -36,9 +36,11 @@ import { periodic } from './periodic.ts';
 import { forgetAnswers } from './request/forget.ts';
 import { retain } from './retention/rounds.ts';
 import { retentionServices } from './retention/service.ts';
+import { readBacklog } from './summary/backlog.ts';
 import { summaryService } from './summary/service.ts';
 import { Hub as Tails } from './tail/hub.ts';
 import { tailService } from './tail/service.ts';
+import { openTelemetry } from './telemetry/telemetry.ts';
 import { Tokens } from './tokens.ts';
 import { Hub as Watch } from './watch/hub.ts';
 import { encodeController, watchService } from './watch/service.ts';
@@ -54,12 +56,21 @@ export type App = AsyncDisposable & {
   readonly doorbell: Doorbell;
   readonly watches: Watch;
   readonly tails: Tails;
+  /** Where /metrics is, if it is anywhere. */
+  readonly metricsPort: number | undefined;
 };
 
 /** Opens everything in order; disposing closes it in reverse. What was opened is closed, too, when a later step fails. */
 export async function startApp(config: Config, log: Logger): Promise<App> {
   await using opening = new AsyncDisposableStack();
   const url = config.DATABASE_URL ?? opening.use(await startEmbeddedPostgres({ dataDir: config.DATA_DIR })).url;
+  const telemetry = opening.use(
+    await openTelemetry({
+      metrics: config.METRICS_LISTEN,
+      traces: config.TRACES_ENDPOINT ? { endpoint: config.TRACES_ENDPOINT, ratio: config.TRACES_RATIO } : undefined,
+    }),
+  );
+  const { probe } = telemetry;
   const database = {
     url,
     connectTimeoutMs: config.DATABASE_CONNECT_TIMEOUT,
@@ -79,6 +90,7 @@ export async function startApp(config: Config, log: Logger): Promise<App> {
     }),
   );
   const hot = opening.use(openHotPool(database));
+  for (const followed of [pool, hot]) telemetry.follow(followed);
   const tokens = new Tokens((await orm.em.fork().findOneOrFail(Setting, 'token_key')).value);
   const defaultPageSize = config.DEFAULT_PAGE_SIZE;
   const keeping = { keepLevel: config.LOG_KEEP_LEVEL, maxMessageBytes: config.LOG_MAX_MESSAGE_BYTES };
@@ -115,6 +127,7 @@ export async function startApp(config: Config, log: Logger): Promise<App> {
     doorbell.ringElsewhere(backupId);
   };
   const retention = retentionServices({ orm, pool, doorbell });
+  const appender = new Appender(sqlOn(hot), { mostBytes: config.APPEND_QUEUE_BYTES, probe });
 
   const security = opening.use(await openSecurity(securityOf(config), log));
 
@@ -122,7 +135,7 @@ export async function startApp(config: Config, log: Logger): Promise<App> {
     await startServer(
       [
         served(ControllerService, {
-          ...controllerService({ orm, reader: new Reader(sqlOn(hot)), doorbell, tokens, defaultPageSize }),
+          ...controllerService({ orm, reader: new Reader(sqlOn(hot), probe), doorbell, tokens, defaultPageSize }),
           ...payloadService({ pool, doorbell, maxPayloadBytes: config.PAYLOAD_MAX_BYTES }),
           ...watchService({
             hub: watches,
@@ -146,6 +159,7 @@ export async function startApp(config: Config, log: Logger): Promise<App> {
             leaseMs: config.LEASE_DURATION,
             pollMs: config.TAIL_POLL,
             skipLocked,
+            probe,
             fallback,
           }),
           ...summaryService(orm),
@@ -167,7 +181,7 @@ export async function startApp(config: Config, log: Logger): Promise<App> {
         served(LogService, {
           ...logService({
             pool,
-            appender: new Appender(sqlOn(hot), { mostBytes: config.APPEND_QUEUE_BYTES }),
+            appender,
             tell,
             tokens,
             runsOf: runsOf(orm),
@@ -217,12 +231,18 @@ export async function startApp(config: Config, log: Logger): Promise<App> {
         maxConnectionAgeGraceMs: config.MAX_CONNECTION_AGE_GRACE,
         graceMs: config.SHUTDOWN_GRACE,
         shortcuts: [appendShortcut, ingestShortcut, ...workShortcuts],
-        report: ({ error, ...call }) => (error ? log.error({ ...call, err: error }, 'call') : log.info(call, 'call')),
+        around: telemetry.around,
+        report: report => {
+          const { error, ...call } = report;
+          Object.assign(call, telemetry.called(report));
+          if (error) log.error({ ...call, err: error }, 'call');
+          else log.info(call, 'call');
+        },
       },
     ),
   );
   opening.use(watchDatabase(pool, server.health, config.HEALTH_INTERVAL));
-  opening.use(sweepLeases({ pool, doorbell, log }, config.SWEEP_INTERVAL, fallback));
+  const sweeps = opening.use(sweepLeases({ pool, doorbell, log }, config.SWEEP_INTERVAL, fallback));
   opening.use(expireRequests(pool, config.REQUEST_RETENTION, log));
   opening.use(sweepChunks(pool, log));
   opening.use(expireCourseRuns(pool, config.COURSE_RUN_RETENTION, log));
@@ -233,7 +253,22 @@ export async function startApp(config: Config, log: Logger): Promise<App> {
     dryRun: config.RETENTION_DRY_RUN === 'on',
     intervalMs: config.RETENTION_INTERVAL,
   };
-  opening.use(retain({ pool, doorbell, log }, ages));
+  const retaining = opening.use(retain({ pool, doorbell, log }, ages));
+  const metrics = opening.use(
+    await telemetry.serve({
+      health: server.health,
+      admission: server.admission,
+      appender,
+      tails,
+      watches,
+      doorbell,
+      sweeps,
+      retention: retaining,
+      pools: { main: pool, hot },
+      readBacklog: () => readBacklog(sqlOn(hot)),
+    }),
+  );
+  if (metrics) log.info({ port: metrics.port }, 'metrics');
 
   const open = opening.move();
   return {
@@ -242,6 +277,7 @@ export async function startApp(config: Config, log: Logger): Promise<App> {
     doorbell,
     watches,
     tails,
+    metricsPort: metrics?.port,
     [Symbol.asyncDispose]: () => open.disposeAsync(),
   };
 }
@@ -283,10 +319,13 @@ function sweepLeases(
   { pool, doorbell, log }: { pool: Pool; doorbell: Doorbell; log: Logger },
   intervalMs: number,
   fallback: Schedule | undefined,
-): AsyncDisposable {
+): AsyncDisposable & { leasesLost: number; coursesRepaired: number } {
+  const sweeps = { leasesLost: 0, coursesRepaired: 0 };
   // Twice as often as anybody has to, so that a round which came just too early costs half an interval only.
-  return periodic(intervalMs / 2, async () => {
+  const sweeping = periodic(intervalMs / 2, async () => {
     const swept = await sweep(pool, intervalMs, fallback).catch(() => undefined);
+    sweeps.leasesLost += swept?.lost.length ?? 0;
+    sweeps.coursesRepaired += swept?.repaired.length ?? 0;
     for (const { run, status } of swept?.lost ?? []) {
       log.warn({ backupId: run.backupId, worker: run.leaseWorker, attempt: run.attempt, status }, 'lease lost');
       ringChange(doorbell, { ...run, status });
@@ -295,6 +334,7 @@ function sweepLeases(
       log.warn({ ...course, courseId: String(course.courseId) }, 'course was said to be running and was not');
     }
   });
+  return Object.assign(sweeps, sweeping);
 }
 
 /** Forgets old answers to requests. A database that is away is not worth a word: the next round will find it. */

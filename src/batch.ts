@@ -23,7 +23,7 @@ export class Batcher<I, O> {
   /** What still waits when `signal` is aborted is left out. */
   submit(item: I, signal?: AbortSignal): Promise<O> {
     const { promise, resolve, reject } = Promise.withResolvers<O>();
-    this.#waiting.push({ item, signal, resolve, reject });
+    this.#waiting.push({ item, signal, resolve, reject, asker: this.#limits.probe?.asker() });
     if (this.#running < this.#limits.lanes) void this.#work();
     return promise;
   }
@@ -51,9 +51,17 @@ export class Batcher<I, O> {
     return this.#waiting.splice(0, count);
   }
 
+  #watched(batch: Waiting<I, O>[]): Promise<O[]> {
+    const items = batch.map(({ item }) => item);
+    const { name, probe } = this.#limits;
+    if (!probe) return this.#run(items);
+    const askers = batch.map(({ asker }) => asker);
+    return probe.around(name, askers, () => this.#run(items));
+  }
+
   async #settle(batch: Waiting<I, O>[]): Promise<void> {
     try {
-      const results = await this.#run(batch.map(({ item }) => item));
+      const results = await this.#watched(batch);
       for (const [i, { resolve }] of batch.entries()) resolve(results[i]!);
     } catch (error) {
       // Without a database each alone would wait for it once more; and after a timeout nobody waits for an answer, only what comes next.
@@ -83,7 +91,18 @@ export class Lanes<I, O> {
   }
 }
 
+/** Watches over batches. Without one a batch is not measured at all. */
+export type Probe = {
+  /** Asked whenever something is submitted; given back with the batch that it goes with. */
+  asker(): unknown;
+  /** Runs a batch of so many askers. */
+  around<T>(batch: string, askers: readonly unknown[], run: () => Promise<T>): Promise<T>;
+};
+
 export type BatchLimits<I> = {
+  /** What the batches do, for who watches over them. */
+  name: string;
+  probe?: Probe | undefined;
   /** How many batches may be under way at a time. */
   lanes: number;
   /** How heavy a batch may be; a single item may be heavier. Large batches in one lane are slower than smaller ones in two. */
@@ -96,4 +115,5 @@ type Waiting<I, O> = {
   signal: AbortSignal | undefined;
   resolve: (output: O) => void;
   reject: (error: unknown) => void;
+  asker: unknown;
 };

@@ -169,6 +169,31 @@ export const settings = z.object({
     .describe('Wake tails, watches and claims by LISTEN and NOTIFY; off, they only poll'),
   NOTIFY_HEARTBEAT: duration.prefault('10s').describe('How often the listening connection is checked'),
   HEALTH_INTERVAL: duration.prefault('1s').describe('How often health asks the database'),
+  METRICS_LISTEN: z
+    .string()
+    .regex(/^.+:\d+$/, 'must be host:port')
+    .optional()
+    .describe(
+      'Address of /metrics for Prometheus and of /healthz; port 0 takes a free one; without it nothing is counted',
+    ),
+  TRACES_ENDPOINT: z
+    .url({ protocol: /^https?$/, error: 'must be an http:// or https:// URL' })
+    .optional()
+    .describe('URL to which spans go by OTLP over HTTP, as http://127.0.0.1:4318/v1/traces; without it there are none'),
+  TRACES_RATIO: z
+    .string()
+    .regex(/^(0|1|0\.\d{1,6})$/, 'must be from 0 to 1, with 6 decimals at most')
+    .prefault('0.01')
+    .transform(Number)
+    .describe('Share of the calls that are traced when the caller has not decided; 1 is all'),
+  PROFILE_DIR: z
+    .string()
+    .min(1)
+    .optional()
+    .describe(
+      'Folder to which SIGUSR2 writes a CPU profile and then a heap snapshot, which holds secrets; without it nothing',
+    ),
+  PROFILE_DURATION: duration.prefault('10s').describe('How long the CPU profile takes'),
   SERVICE_LOG: z
     .enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'])
     .default('info')

@@ -1,5 +1,6 @@
 import { enableCompileCache } from 'node:module';
 import { inspect } from 'node:util';
+import type { Logger } from 'pino';
 
 // Before anything else is loaded: from the second start on the code is there compiled, and without its types. With that, and the nursery of 4 MiB
 // that `npm start` gives to Node, an idle replica takes 135 MiB instead of 200, and serves as much.
@@ -18,6 +19,8 @@ ${describeSettings()}`);
   process.exit(0);
 }
 
+let recording = false;
+
 try {
   const config = loadConfig(process.env);
   // Standard output has the one line that says where the service is.
@@ -25,6 +28,9 @@ try {
   const app = await startApp(config, log);
   const address = config.LISTEN.replace(/\d+$/, String(app.port));
   console.log(`Backup Management serves gRPC on ${address}`);
+  const { PROFILE_DIR: folder, PROFILE_DURATION: ms } = config;
+  // Unheard it would end the process.
+  process.on('SIGUSR2', () => void record(folder, ms, log));
   const signal = await new Promise(resolve => {
     for (const name of ['SIGTERM', 'SIGINT'] as const) process.once(name, resolve);
   });
@@ -33,6 +39,21 @@ try {
 } catch (error) {
   console.error(error instanceof ConfigError ? error.message : `Backup Management could not start: ${explain(error)}`);
   process.exitCode = 1;
+}
+
+/** One at a time: who asks meanwhile gets what is under way. */
+async function record(folder: string | undefined, ms: number, log: Logger): Promise<void> {
+  if (folder === undefined) return log.warn('SIGUSR2 writes a profile where PROFILE_DIR says where to');
+  if (recording) return;
+  recording = true;
+  try {
+    const { profile } = await import('./telemetry/profile.ts');
+    log.info(await profile(folder, ms), 'profile');
+  } catch (error) {
+    log.warn({ err: error }, 'profile');
+  } finally {
+    recording = false;
+  }
 }
 
 /** What an operator can act on; the stack is for SERVICE_LOG=debug. */

@@ -1,4 +1,4 @@
-import { Batcher } from '../batch.ts';
+import { Batcher, type Probe } from '../batch.ts';
 import type { Row, Sql } from '../db/sql.ts';
 import { fromRow, type Shown, shownColumns } from './row.ts';
 
@@ -7,14 +7,14 @@ export class Reader {
   readonly #sql: Sql;
   readonly #reads: Batcher<string, Shown | undefined>;
 
-  constructor(sql: Sql) {
+  constructor(sql: Sql, probe?: Probe) {
     this.#sql = sql;
     this.#reads = new Batcher(
       async backupIds => {
         const found = await this.readAll(backupIds);
         return backupIds.map(backupId => found.get(backupId));
       },
-      { lanes: 2, weight: 200, weigh: () => 1 },
+      { name: 'read', probe, lanes: 2, weight: 200, weigh: () => 1 },
     );
   }
 

@@ -27,6 +27,8 @@ export class Doorbell implements AsyncDisposable {
   readonly #observers = new Set<Observer>();
   readonly #stop = new AbortController();
   readonly #running: Promise<void>;
+  /** Connections that were made: each but the first one replaces one that broke. */
+  connections = 0;
   #client: pg.Client | undefined;
   /** Rung here and not there yet: while a NOTIFY is under way or the connection is away. */
   readonly #toRing = new Set<string>();
@@ -43,6 +45,11 @@ export class Doorbell implements AsyncDisposable {
   /** Latches that are waited on, for a count of what is left behind. */
   get subscribers(): number {
     return new Set([...this.#latches.values()].flatMap(latches => [...latches])).size;
+  }
+
+  /** Whether rings of other replicas are heard; undefined when none are to be. */
+  get connected(): boolean | undefined {
+    return this.#options.enabled ? this.#client !== undefined : undefined;
   }
 
   /** A latch that is set whenever one of the keys is rung, and whenever a ring may have been missed. */
@@ -155,6 +162,7 @@ export class Doorbell implements AsyncDisposable {
       await unlessBroken(client.query(`listen ${CHANNEL}`));
       connected();
       this.#client = client;
+      this.connections++;
       this.#wakeAll();
       void this.#ringOthers();
       for (;;) {

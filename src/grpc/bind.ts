@@ -10,7 +10,14 @@ import {
   type MessageShape,
   toBinary,
 } from '@bufbuild/protobuf';
-import type { handleClientStreamingCall, handleUnaryCall, Server, UntypedServiceImplementation } from '@grpc/grpc-js';
+import type {
+  handleClientStreamingCall,
+  handleUnaryCall,
+  Metadata,
+  Server,
+  UntypedHandleCall,
+  UntypedServiceImplementation,
+} from '@grpc/grpc-js';
 import { ErrorReason, retryAfter, StatusError } from '../errors.ts';
 import type { Admission } from './admission.ts';
 import { Call, type CallContext, type CallReport, type StreamCall, type WrapUp } from './call.ts';
@@ -44,6 +51,8 @@ export type Transport = {
   /** Throws what is wrong with a message that took so many bytes. */
   validate(schema: DescMessage, message: Message, bytes: number): void;
   report(call: CallReport): void;
+  /** Runs each call, its report included, within something; without it they run by themselves. */
+  around?: Around | undefined;
   admission: Admission;
   /** Absent: everybody may call everything. */
   guard?: Guard | undefined;
@@ -54,6 +63,8 @@ export type Transport = {
   /** How long a peer may take to accept one message of a stream, and to send one when it is to answer for all of them. */
   writeTimeoutMs: number;
 };
+
+export type Around = (method: DescMethod, metadata: Metadata, run: () => Promise<void>) => Promise<void>;
 
 /** A service and its handlers. */
 export type Served = [service: DescService, handlers: object];
@@ -72,7 +83,7 @@ export function bind<S extends DescService>(
   const implementation: UntypedServiceImplementation = {};
   for (const method of service.methods) {
     const handler: unknown = handlers[method.localName as keyof S['method']];
-    implementation[method.localName] = implement(method, handler, transport);
+    implementation[method.localName] = surrounded(method, implement(method, handler, transport), transport);
   }
   server.addService(serviceDefinition(service), implementation);
 }
@@ -81,6 +92,12 @@ function implement(method: DescMethod, handler: unknown, transport: Transport) {
   if (method.methodKind === 'unary') return unary(method, handler as UnaryHandler, transport);
   if (method.methodKind === 'client_streaming') return collecting(method, handler as CollectingHandler, transport);
   return streaming(method, handler as StreamHandler, transport);
+}
+
+function surrounded(method: DescMethod, serve: UntypedHandleCall, { around }: Transport): UntypedHandleCall {
+  if (!around) return serve;
+  const run = serve as (...call: unknown[]) => Promise<void>;
+  return (call: { metadata: Metadata }, ...rest: unknown[]) => around(method, call.metadata, () => run(call, ...rest));
 }
 
 type UnaryHandler = (request: Message, context: CallContext) => Promise<object>;

@@ -2,7 +2,7 @@ import type { DescService } from '@bufbuild/protobuf';
 import { Server, ServerCredentials } from '@grpc/grpc-js';
 import { Health } from '../gen/health/v1/health_pb.ts';
 import { Admission } from './admission.ts';
-import { bind, type Handlers, type Served, served, type Transport } from './bind.ts';
+import { type Around, bind, type Handlers, type Served, served, type Transport } from './bind.ts';
 import type { CallReport } from './call.ts';
 import type { Guard } from './guard.ts';
 import { ServingState } from './health.ts';
@@ -32,6 +32,7 @@ export type ServerOptions = {
   graceMs: number;
   shortcuts?: Shortcuts;
   report: (call: CallReport) => void;
+  around?: Around | undefined;
 };
 
 export type RunningServer = AsyncDisposable & {
@@ -49,6 +50,7 @@ export async function startServer(services: Served[], options: ServerOptions): P
   const transport: Transport = {
     validate: messageValidator(options.shortcuts),
     report: options.report,
+    around: options.around,
     admission: new Admission({ streams: options.maxStreams, streamsPerConnection: options.maxStreamsPerConnection }),
     guard: options.guard,
     draining: draining.signal,

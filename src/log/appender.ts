@@ -1,4 +1,4 @@
-import { Lanes } from '../batch.ts';
+import { Lanes, type Probe } from '../batch.ts';
 import type { Sql } from '../db/sql.ts';
 import { ErrorReason, retryAfter, StatusError } from '../errors.ts';
 import { type Append, append, appendOnce, type Kept, kept } from './append.ts';
@@ -16,9 +16,15 @@ export class Appender {
   readonly #mostBytes: number;
   #bytes = 0;
 
-  constructor(sql: Sql, { mostBytes }: { mostBytes: number }) {
+  constructor(sql: Sql, { mostBytes, probe }: { mostBytes: number; probe?: Probe | undefined }) {
     this.#mostBytes = mostBytes;
-    this.#lanes = new Lanes(LANES, appends => run(sql, appends), { weight: BATCH_BYTES, weigh: bytesOf });
+    const limits = { name: 'append', probe, weight: BATCH_BYTES, weigh: bytesOf };
+    this.#lanes = new Lanes(LANES, appends => run(sql, appends), limits);
+  }
+
+  /** What waits or is under way, in bytes, and how much that may be. */
+  get queue(): { bytes: number; mostBytes: number } {
+    return { bytes: this.#bytes, mostBytes: this.#mostBytes };
   }
 
   /**

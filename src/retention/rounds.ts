@@ -30,7 +30,10 @@ export type Retention = {
  * Deletes now and again what the settings say is too old. Every replica does: what one is deleting, the others pass over, so that they share
  * the work, and whoever finds nothing left stops until the next round.
  */
-export function retain(needs: Needs, { unchanged, settingUi, logs, dryRun, intervalMs }: Retention): AsyncDisposable {
+export function retain(
+  needs: Needs,
+  { unchanged, settingUi, logs, dryRun, intervalMs }: Retention,
+): AsyncDisposable & Rounds {
   const tasks: Task[] = [];
   if (unchanged !== undefined) {
     tasks.push(controllersTask(needs, { olderThan: BigInt(unchanged), statuses: Object.values(Status) }));
@@ -40,19 +43,38 @@ export function retain(needs: Needs, { unchanged, settingUi, logs, dryRun, inter
     tasks.push(controllersTask(needs, { olderThan: BigInt(settingUi), statuses: [Status.SETTING_UI] }));
   }
   if (logs !== undefined) tasks.push(logsTask(needs, { olderThan: BigInt(logs) }));
+  const rounds: Rounds = {
+    intervalMs: tasks.length > 0 ? intervalMs : undefined,
+    lastRound: Date.now(),
+    deleted: { controllers: 0, logEntries: 0 },
+  };
   let first = true;
-  return periodic(intervalMs, async signal => {
+  const running = periodic(intervalMs, async signal => {
     // Apart from the other replicas, which may have started together with this one.
     if (first) await delay(firstRound(intervalMs), undefined, { signal }).catch(() => {});
     first = false;
+    let failed = false;
     for (const task of tasks) {
-      await (dryRun ? announce(needs.log, task, signal) : apply(needs.log, task, signal)).catch((error: unknown) => {
+      const doing = dryRun ? announce(needs.log, task, signal) : apply(needs.log, task, signal, rounds.deleted);
+      await doing.catch((error: unknown) => {
+        failed = true;
         // A database that is away is not worth a word: the next round will find it.
         if (!signal.aborted && !isOutage(error)) needs.log.warn({ err: error }, 'retention');
       });
     }
+    if (!failed && !signal.aborted) rounds.lastRound = Date.now();
   });
+  return Object.assign(rounds, running);
 }
+
+/** What the rounds of this replica have done. */
+export type Rounds = {
+  /** Undefined when there is nothing to do. */
+  readonly intervalMs: number | undefined;
+  /** When the last one ended in which nothing failed, or the first one was waited for; by this replica's clock, in epoch milliseconds. */
+  lastRound: number;
+  readonly deleted: { controllers: number; logEntries: number };
+};
 
 /** What is deleted by one rule, counted by what it is. */
 type Task = {
@@ -88,11 +110,13 @@ function logsTask({ pool, doorbell }: Needs, rule: LogRule): Task {
   };
 }
 
-async function apply(log: Logger, task: Task, signal: AbortSignal): Promise<void> {
+async function apply(log: Logger, task: Task, signal: AbortSignal, deleted: Rounds['deleted']): Promise<void> {
   const total: Record<string, number> = {};
   for (let more = true; more && !signal.aborted; ) {
     const round = await task.purge(signal);
     for (const [what, count] of Object.entries(round.counts)) total[what] = (total[what] ?? 0) + count;
+    deleted.controllers += round.counts['controllers'] ?? 0;
+    deleted.logEntries += round.counts['logEntries'] ?? 0;
     more = round.more && hasAny(round.counts);
   }
   if (hasAny(total)) log.info({ ...task.rule, ...total }, 'retention has deleted');

@@ -38,6 +38,12 @@ export class FollowedLog {
     return this.target - this.position.id;
   }
 
+  /** How many entries there are that were not delivered, looked at or not. */
+  get behind(): bigint {
+    const { exists, lastId } = this.head;
+    return exists && lastId > this.position.id ? lastId - this.position.id : 0n;
+  }
+
   /** Whether the last look has found the entry at the position to be what it was. */
   get proved(): boolean {
     const { id, fingerprint } = this.position;

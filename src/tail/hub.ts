@@ -11,7 +11,7 @@ import { type News, readNews } from '../log/news.ts';
 import type { PageLimits } from '../log/page.ts';
 import { Reader, WideReader } from './reader.ts';
 import { Recent } from './recent.ts';
-import { WatchedLog } from './watched.ts';
+import { type Follower, WatchedLog } from './watched.ts';
 
 export type HubOptions = {
   /** Appends have the same connections. */
@@ -69,8 +69,17 @@ export class Hub implements AsyncDisposable {
 
   /** How many logs are followed and how many follow them, for a count of what is left behind. */
   get size(): { logs: number; readers: number; recentBytes: number } {
-    const readers = new Set([...this.#logs.values()].flatMap(log => [...log.readers]).concat(...this.#wide));
-    return { logs: this.#logs.size, readers: readers.size, recentBytes: this.#recent.bytes };
+    return { logs: this.#logs.size, readers: this.#readers().size, recentBytes: this.#recent.bytes };
+  }
+
+  /** By how many entries the slowest of those is behind who had delivered all that was there once. */
+  get lag(): number {
+    let most = 0n;
+    for (const { behind } of this.#readers()) {
+      const entries = behind?.() ?? 0n;
+      if (entries > most) most = entries;
+    }
+    return Number(most);
   }
 
   /** Follows logs. They have been looked at when the reader's `looked` says so, not before. */
@@ -127,6 +136,10 @@ export class Hub implements AsyncDisposable {
     this.#observing[Symbol.dispose]();
     this.#stop.abort();
     await this.#running;
+  }
+
+  #readers(): Set<Follower> {
+    return new Set([...this.#logs.values()].flatMap(log => [...log.readers]).concat(...this.#wide));
   }
 
   #heard(key: string | undefined): void {

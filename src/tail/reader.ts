@@ -6,6 +6,8 @@ import type { WatchedLog } from './watched.ts';
 export class Reader implements Disposable {
   readonly latch = new Latch();
   readonly logs: readonly WatchedLog[];
+  /** How many entries it has still to deliver; from when it has delivered all that was there. */
+  behind: (() => bigint) | undefined;
   readonly #leave: () => void;
   readonly #look: () => void;
   #error: { error: unknown } | undefined;

@@ -124,6 +124,7 @@ async function* follow(
     }
     if (delivered && !live) {
       live = true;
+      reader.behind = () => logs.reduce((sum, log) => sum + log.behind, 0n);
       told = performance.now();
       yield { kind: 'caught_up', logs };
       if (!request.follow) return yield { kind: 'end', reason: 'NOT_FOLLOWING', logs };

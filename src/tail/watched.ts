@@ -22,7 +22,7 @@ export type Page = {
 export type Chunk = { log: WatchedLog; before: Position; end: Position; levels: number[]; encoded: Encoded };
 
 /** Who is woken when a log has moved, and told when it cannot be looked at any more. */
-export type Follower = { latch: Latch; fail(error: unknown): void };
+export type Follower = { latch: Latch; behind: (() => bigint) | undefined; fail(error: unknown): void };
 
 /** What a page is asked for. */
 export type Asked = { upTo: bigint; maxLevel: number };

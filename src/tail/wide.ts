@@ -95,6 +95,10 @@ async function* follow(source: TailSource, request: WideRequest, stop: AbortSign
     if (todo.size === 0 && look) places.advance(settledAt(look.active.at, options.transactionMs));
     if (delivered && !live) {
       live = true;
+      reader.behind = () => {
+        const waiting = new Map([...todo, ...reader.moved]);
+        return [...waiting.values()].reduce((sum, log) => sum + places.lag(log), 0n);
+      };
       untold = false;
       told = performance.now();
       yield { kind: 'caught_up', places };

@@ -1,5 +1,5 @@
 import type { Pool } from 'pg';
-import { Batcher } from '../batch.ts';
+import { Batcher, type Probe } from '../batch.ts';
 import { WORK } from '../controller/bell.ts';
 import type { Doorbell } from '../db/doorbell.ts';
 import { type Sql, sqlOn } from '../db/sql.ts';
@@ -9,6 +9,7 @@ export type QueueOptions = {
   /** How often a claim that waits looks without having been woken. */
   pollMs: number;
   skipLocked: boolean;
+  probe?: Probe | undefined;
 };
 
 /** How long a claim waits when there is nothing; it gives up when `stop` is aborted. */
@@ -25,7 +26,13 @@ export class Queue {
     this.#pool = pool;
     this.#doorbell = doorbell;
     this.#options = options;
-    this.#claims = new Batcher(wanted => this.#take(wanted), { lanes: 2, weight: 64, weigh: ({ one }) => one.most });
+    this.#claims = new Batcher(wanted => this.#take(wanted), {
+      name: 'claim',
+      probe: options.probe,
+      lanes: 2,
+      weight: 64,
+      weigh: ({ one }) => one.most,
+    });
   }
 
   /** Due runs for a claim; none when there are none. Claims that come at the same time share a statement. */

@@ -57,9 +57,9 @@ export function workService(
 > {
   const { orm, pool, doorbell, keeping, fallback } = needs;
   const queue = new Queue(pool, doorbell, needs);
-  const limits = { lanes: 2, weight: 64, weigh: (items: unknown[]) => items.length };
-  const reports = new Lanes(limits.lanes, joined<Report, Reported>(report, sqlOn(pool)), limits);
-  const settlements = new Batcher(joined<Settlement, Settled>(settle, sqlOn(pool)), limits);
+  const limits = { probe: needs.probe, lanes: 2, weight: 64, weigh: (items: unknown[]) => items.length };
+  const reports = new Lanes(limits.lanes, joined<Report, Reported>(report, sqlOn(pool)), { name: 'report', ...limits });
+  const settlements = new Batcher(joined<Settlement, Settled>(settle, sqlOn(pool)), { name: 'finish', ...limits });
 
   return {
     async claimControllers(request, context) {

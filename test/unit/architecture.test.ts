@@ -73,7 +73,25 @@ const rules: Rule[] = [
   {
     they: 'the service does without commands and imports',
     files: /^src\/(?!cli\/|moodle\/|db\/orm\.ts$)/,
-    never: /^(src\/(cli|moodle)\/|commander$|cli-progress$|mysql2|prom-client$)/,
+    never: /^(src\/(cli|moodle)\/|commander$|cli-progress$|mysql2)/,
+  },
+  {
+    they: 'only telemetry knows how the service is watched, and the application that there is telemetry',
+    files: /^src\/(?!telemetry\/|cli\/)/,
+    never: /^(src\/telemetry\/|prom-client$|@opentelemetry\/)/,
+    but: /^src\/telemetry\/(telemetry|profile)\.ts$/,
+  },
+  {
+    they: 'rooms are watched and do not know it',
+    files: /^src\/(?!telemetry\/|app\.ts$)/,
+    never: /^src\/telemetry\//,
+    but: /^src\/telemetry\/profile\.ts$/,
+  },
+  {
+    they: 'telemetry knows rooms by what their books say only',
+    files: /^src\/telemetry\//,
+    never: /^src\//,
+    but: /^src\/(telemetry\/|batch\.ts$|grpc\/(bind|call)\.ts$|summary\/backlog\.ts$)/,
   },
   {
     they: 'an import knows tables and no rooms',
@@ -150,6 +168,15 @@ describe('The architecture', () => {
   it('has no file that imports itself by way of others', () => {
     const cycles = sources.filter(path => reachable(path).has(path));
     assert.deepEqual(cycles, []);
+  });
+
+  it('loads telemetry only when it is switched on', () => {
+    const loads = textOf('src/telemetry/telemetry.ts').matchAll(/^import (?!type ).*'([^']+)'/gm);
+    assert.deepEqual(
+      [...loads].map(([, specifier]) => specifier),
+      [],
+    );
+    assert.match(textOf('src/telemetry/telemetry.ts'), /await import\('\.\/metrics\.ts'\)/);
   });
 
   it('reads the environment in main only; what starts programs may hand it on', () => {

@@ -147,6 +147,23 @@ const table: Record<Name, Setting> = {
   NOTIFY: { unset: 'on', good: { on: 'on', off: 'off' }, bad: ['', 'ON', 'true', '1'] },
   NOTIFY_HEARTBEAT: { unset: 10_000, ...milliseconds, bad: notDurations },
   HEALTH_INTERVAL: { unset: 1000, ...milliseconds, bad: notDurations },
+  METRICS_LISTEN: {
+    unset: undefined,
+    good: { '127.0.0.1:9464': '127.0.0.1:9464', '[::1]:0': '[::1]:0' },
+    bad: ['', 'localhost', ':9464', 'localhost:', 'localhost:http'],
+  },
+  TRACES_ENDPOINT: {
+    unset: undefined,
+    good: { 'http://127.0.0.1:4318/v1/traces': 'http://127.0.0.1:4318/v1/traces', 'https://a/b': 'https://a/b' },
+    bad: ['', '127.0.0.1:4318', 'grpc://127.0.0.1:4317'],
+  },
+  TRACES_RATIO: {
+    unset: 0.01,
+    good: { '0': 0, '1': 1, '0.25': 0.25, '0.000001': 0.000001 },
+    bad: ['', '-1', '1.1', '2', '.5', '1e-3', '0.0000001', 'x'],
+  },
+  PROFILE_DIR: { unset: undefined, good: { '/var/tmp/profiles': '/var/tmp/profiles' }, bad: [''] },
+  PROFILE_DURATION: { unset: 10_000, ...milliseconds, bad: notDurations },
   SERVICE_LOG: {
     unset: 'info',
     good: { trace: 'trace', silent: 'silent' },

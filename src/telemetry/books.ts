@@ -1,0 +1,21 @@
+import type { Pool } from 'pg';
+import type { Backlog } from '../summary/backlog.ts';
+
+/** What a replica knows of itself anyhow: metrics are copied from here when they are asked for. */
+export type Books = {
+  /** Whether health says SERVING. */
+  readonly health: { readonly serving: boolean };
+  readonly admission: { readonly calls: number; readonly streams: number };
+  readonly appender: { readonly queue: { bytes: number; mostBytes: number } };
+  readonly tails: { readonly size: { logs: number; readers: number; recentBytes: number }; readonly lag: number };
+  readonly watches: { readonly size: { watchers: number } };
+  readonly doorbell: { readonly connected: boolean | undefined; readonly connections: number };
+  readonly sweeps: { readonly leasesLost: number; readonly coursesRepaired: number };
+  readonly retention: {
+    readonly intervalMs: number | undefined;
+    readonly lastRound: number;
+    readonly deleted: { readonly controllers: number; readonly logEntries: number };
+  };
+  readonly pools: Readonly<Record<string, Pool>>;
+  readBacklog(): Promise<Backlog>;
+};

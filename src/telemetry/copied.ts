@@ -1,0 +1,99 @@
+import type { Backlog } from '../summary/backlog.ts';
+import type { Books } from './books.ts';
+
+/** A metric that is copied from the books. One that ends in _total only grows. */
+export type Copied = {
+  help: string;
+  label?: string[];
+  /** Undefined when it is not known; the backlog is not when the database does not say. */
+  of(
+    books: Books,
+    backlog: Backlog | undefined,
+  ): number | [labels: Record<string, string>, value: number][] | undefined;
+};
+
+export const copied: Record<string, Copied> = {
+  backup_serving: { help: '1 while health says SERVING', of: ({ health }) => Number(health.serving) },
+  backup_calls_running: { help: 'Calls that are running, streams included', of: ({ admission }) => admission.calls },
+  backup_streams_running: { help: 'Streams that are running', of: ({ admission }) => admission.streams },
+  backup_queue_depth: { help: 'Runs that could be claimed now, up to 100,000', of: (_, backlog) => backlog?.due },
+  backup_queue_oldest_due_seconds: {
+    help: 'For how long the longest due run has waited for a worker',
+    of: (_, backlog) => backlog?.oldestDue,
+  },
+  backup_runs_executing: { help: 'Runs in progress, up to 100,000', of: (_, backlog) => backlog?.executing },
+  backup_leases_expired: {
+    help: 'Runs whose lease has ended and that nobody has taken from their worker yet',
+    of: (_, backlog) => backlog?.expired,
+  },
+  backup_courses_overdue: { help: 'Courses whose start has come, up to 100,000', of: (_, backlog) => backlog?.courses },
+  backup_courses_oldest_due_seconds: {
+    help: 'For how long the longest due course has waited for a worker',
+    of: (_, backlog) => backlog?.oldestCourse,
+  },
+  backup_leases_lost_total: { help: 'Leases that this replica found ended', of: ({ sweeps }) => sweeps.leasesLost },
+  backup_courses_repaired_total: {
+    help: 'Courses that said they were running while nobody ran them',
+    of: ({ sweeps }) => sweeps.coursesRepaired,
+  },
+  backup_tails_open: { help: 'Tails that follow', of: ({ tails }) => tails.size.readers },
+  backup_tail_logs: { help: 'Logs that are followed', of: ({ tails }) => tails.size.logs },
+  backup_tail_recent_bytes: { help: 'What is kept for tails', of: ({ tails }) => tails.size.recentBytes },
+  backup_tail_lag_entries: {
+    help: 'Entries by which the slowest tail is behind that had delivered all there was once',
+    of: ({ tails }) => tails.lag,
+  },
+  backup_watches_open: { help: 'Watches that are open', of: ({ watches }) => watches.size.watchers },
+  backup_append_queue_bytes: { help: 'What waits to be appended', of: ({ appender }) => appender.queue.bytes },
+  backup_append_queue_max_bytes: {
+    help: 'How much may wait to be appended (APPEND_QUEUE_BYTES)',
+    of: ({ appender }) => appender.queue.mostBytes,
+  },
+  backup_doorbell_connected: {
+    help: '1 while rings of other replicas are heard',
+    of: ({ doorbell: { connected } }) => (connected === undefined ? undefined : Number(connected)),
+  },
+  backup_doorbell_connections_total: {
+    help: 'Connections for that; each but the first one replaces one that broke',
+    of: ({ doorbell }) => doorbell.connections,
+  },
+  backup_retention_deleted_total: {
+    help: 'Rows that retention has deleted on this replica',
+    label: ['table'],
+    of: ({ retention: { deleted } }) => [
+      [{ table: 'backup_controllers' }, deleted.controllers],
+      [{ table: 'backup_logs' }, deleted.logEntries],
+    ],
+  },
+  backup_retention_last_round_timestamp_seconds: {
+    help: 'When the last round of retention ended without an error, or was begun to be waited for',
+    of: ({ retention: { intervalMs, lastRound } }) => intervalMs && lastRound / 1000,
+  },
+  backup_retention_interval_seconds: {
+    help: 'How often there should be one (RETENTION_INTERVAL)',
+    of: ({ retention: { intervalMs } }) => intervalMs && intervalMs / 1000,
+  },
+  db_client_connection_count: {
+    help: 'Connections to the database, idle or used',
+    label: ['db_client_connection_pool_name', 'db_client_connection_state'],
+    of: ({ pools }) =>
+      Object.entries(pools).flatMap(([name, { totalCount, idleCount }]) => [
+        [ofPool(name, 'idle'), idleCount],
+        [ofPool(name, 'used'), totalCount - idleCount],
+      ]),
+  },
+  db_client_connection_max: {
+    help: 'How many there may be',
+    label: ['db_client_connection_pool_name'],
+    of: ({ pools }) => Object.entries(pools).map(([name, { options }]) => [ofPool(name), options.max]),
+  },
+  db_client_connection_pending_requests: {
+    help: 'Who waits for one',
+    label: ['db_client_connection_pool_name'],
+    of: ({ pools }) => Object.entries(pools).map(([name, { waitingCount }]) => [ofPool(name), waitingCount]),
+  },
+};
+
+function ofPool(name: string, state?: string): Record<string, string> {
+  return { db_client_connection_pool_name: name, ...(state && { db_client_connection_state: state }) };
+}
