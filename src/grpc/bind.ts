@@ -1,4 +1,5 @@
 import type { Readable, Writable } from 'node:stream';
+import { setTimeout as delay } from 'node:timers/promises';
 import {
   create,
   type DescMessage,
@@ -44,6 +45,10 @@ export type Transport = {
   validate(schema: DescMessage, message: Message, bytes: number): void;
   report(call: CallReport): void;
   admission: Admission;
+  /** Methods whose requests are counted against what a connection and a caller may send in a second. */
+  metered: ReadonlySet<DescMethod>;
+  /** Runs a handler whose statements nobody needs any more once the signal is aborted. */
+  whileWanted<T>(signal: AbortSignal, work: () => T): T;
   /** Aborted when the server starts to shut down. */
   draining: AbortSignal;
   /** How long a call without a stream may take. */
@@ -85,13 +90,20 @@ type CollectingHandler = (requests: AsyncIterable<Message>, context: CallContext
 type StreamHandler = (request: Message | AsyncIterable<Message>, context: CallContext) => AsyncIterable<object>;
 
 function unary(method: DescMethod, handler: UnaryHandler, transport: Transport): handleUnaryCall<Buffer, Buffer> {
+  const { admission } = transport;
+  const metered = transport.metered.has(method);
+  // Whoever has too much to do is not dead.
+  const limited = !method.parent.typeName.startsWith('grpc.health.');
   return async (call, callback) => {
-    using _running = transport.admission.call();
+    using _running = admission.running();
     const own = new Call(method, call, transport);
     using _limit = own.limit(transport.callTimeoutMs);
     try {
       refuseWhenDraining(transport);
-      const answer = handler(decode(method.input, call.request, transport), own);
+      using _place = limited ? admission.call(own, call.request.length) : undefined;
+      if (metered) admission.spend(own, call.request.length);
+      const request = decode(method.input, call.request, transport);
+      const answer = transport.whileWanted(own.signal, () => handler(request, own));
       const bytes = encode(method.output, await own.unlessAborted(answer));
       own.succeeded();
       callback(null, bytes, own.metadata());
@@ -108,11 +120,11 @@ function collecting(
   transport: Transport,
 ): handleClientStreamingCall<Buffer, Buffer> {
   return async (call, callback) => {
-    using _running = transport.admission.call();
+    using _running = transport.admission.running();
     const own = new Call(method, call, transport);
     try {
       refuseWhenDraining(transport);
-      using _stream = transport.admission.stream(call.getPeer());
+      using _stream = transport.admission.stream(own);
       call.sendMetadata(own.metadata());
       // Also when nobody waits for the answer any more: the call is over when the handler has cleaned up.
       const answer = await handler(receive(method, call, own, transport), own);
@@ -148,15 +160,15 @@ async function* receive(method: DescMethod, call: Readable, own: Call, transport
 
 function streaming(method: DescMethod, handler: StreamHandler, transport: Transport) {
   return async (call: StreamCall): Promise<void> => {
-    using _running = transport.admission.call();
+    using _running = transport.admission.running();
     const own = new Call(method, call, transport);
     const drain = () => own.end('DRAINING');
     transport.draining.addEventListener('abort', drain, { once: true });
     try {
       refuseWhenDraining(transport);
-      using _stream = transport.admission.stream(call.getPeer());
+      using _stream = transport.admission.stream(own);
       const request =
-        'request' in call ? decode(method.input, call.request, transport) : decodeAll(method, call, transport);
+        'request' in call ? decode(method.input, call.request, transport) : decodeAll(method, call, own, transport);
       // At once, or a client cannot tell an accepted stream from a hanging one.
       call.sendMetadata(own.metadata());
       sendFrames(call);
@@ -196,9 +208,20 @@ async function pump(
   }
 }
 
-async function* decodeAll(method: DescMethod, call: Readable, transport: Transport): AsyncGenerator<Message> {
+async function* decodeAll(
+  method: DescMethod,
+  call: Readable,
+  own: Call,
+  transport: Transport,
+): AsyncGenerator<Message> {
+  const metered = transport.metered.has(method);
   // A loop that is left would otherwise destroy the call, and with it the status that is still to be sent.
-  for await (const bytes of call.iterator({ destroyOnReturn: false })) yield decode(method.input, bytes, transport);
+  for await (const bytes of call.iterator({ destroyOnReturn: false })) {
+    const ms = metered ? transport.admission.pace(own, bytes.length) : 0;
+    yield decode(method.input, bytes, transport);
+    // The peer waits by its flow control.
+    if (ms > 0) await delay(ms, undefined, { signal: own.signal }).catch(() => {});
+  }
 }
 
 function decode(schema: DescMessage, bytes: Buffer, transport: Transport): Message {

@@ -1,7 +1,7 @@
-import type { DescService } from '@bufbuild/protobuf';
+import type { DescMethod, DescService } from '@bufbuild/protobuf';
 import { Server, ServerCredentials } from '@grpc/grpc-js';
 import { Health } from '../gen/health/v1/health_pb.ts';
-import { Admission } from './admission.ts';
+import { Admission, type AdmissionLimits } from './admission.ts';
 import { bind, type Handlers, type Served, served, type Transport } from './bind.ts';
 import type { CallReport } from './call.ts';
 import { ServingState } from './health.ts';
@@ -12,11 +12,13 @@ export type ServerOptions = {
   /** Host and port to listen on; port 0 takes a free one. */
   address: string;
   maxMessageBytes: number;
-  /** HTTP/2's own limit, for calls of any kind on one connection; calls above it wait in silence. */
-  maxCallsPerConnection: number;
-  /** Streams above these are refused. */
-  maxStreams: number;
-  maxStreamsPerConnection: number;
+  /** Connections above these are closed at once. */
+  maxConnections: number;
+  limits: AdmissionLimits;
+  /** Methods whose requests count as bytes that somebody sends. */
+  metered?: readonly DescMethod[];
+  /** Runs a handler whose statements nobody needs any more once the signal is aborted. */
+  whileWanted?<T>(signal: AbortSignal, work: () => T): T;
   callTimeoutMs: number;
   writeTimeoutMs: number;
   keepaliveMs: number;
@@ -41,17 +43,24 @@ export async function startServer(services: Served[], options: ServerOptions): P
   const health = new ServingState(described);
   const all = [...services, served(Health, health.handlers()), ...reflectionOf([...described, Health])];
   const draining = new AbortController();
+  const admission = new Admission(options.limits);
   const transport: Transport = {
     validate: messageValidator(options.shortcuts),
-    report: options.report,
-    admission: new Admission({ streams: options.maxStreams, streamsPerConnection: options.maxStreamsPerConnection }),
+    report: call => {
+      if (call.limit) admission.count(call.limit);
+      options.report(call);
+    },
+    admission,
+    metered: new Set(options.metered),
+    whileWanted: options.whileWanted ?? ((_, work) => work()),
     draining: draining.signal,
     callTimeoutMs: options.callTimeoutMs,
     writeTimeoutMs: options.writeTimeoutMs,
   };
   const server = new Server({
     'grpc.max_receive_message_length': options.maxMessageBytes,
-    'grpc.max_concurrent_streams': options.maxCallsPerConnection,
+    // Well above the limits that refuse: calls above this one wait in silence.
+    'grpc.max_concurrent_streams': 2 * (options.limits.callsPerConnection + options.limits.streamsPerConnection),
     'grpc.keepalive_time_ms': options.keepaliveMs,
     'grpc.keepalive_timeout_ms': options.keepaliveTimeoutMs,
     'grpc.max_connection_age_ms': options.maxConnectionAgeMs,
@@ -67,11 +76,11 @@ export async function startServer(services: Served[], options: ServerOptions): P
   return {
     port,
     health,
-    admission: transport.admission,
+    admission,
     async [Symbol.asyncDispose]() {
       health.serving = false;
       draining.abort();
-      await within(options.graceMs, transport.admission.idle());
+      await within(options.graceMs, admission.idle());
       // Whoever has not taken its last answer by then never will: `tryShutdown` alone would wait for it for ever, and `forceShutdown` does
       // not find the connections when channelz is off.
       server.drain(options.address.replace(/\d+$/, String(port)), FLUSH_MS);

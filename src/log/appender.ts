@@ -1,6 +1,6 @@
 import { Lanes } from '../batch.ts';
 import type { Sql } from '../db/sql.ts';
-import { ErrorReason, retryAfter, StatusError } from '../errors.ts';
+import { ErrorReason, exhausted, type StatusError } from '../errors.ts';
 import { type Append, append, appendOnce, type Kept, kept } from './append.ts';
 import { appendFree, isFree } from './free.ts';
 import { ENTRY_OVERHEAD } from './page.ts';
@@ -18,7 +18,11 @@ export class Appender {
 
   constructor(sql: Sql, { mostBytes }: { mostBytes: number }) {
     this.#mostBytes = mostBytes;
-    this.#lanes = new Lanes(LANES, appends => run(sql, appends), { weight: BATCH_BYTES, weigh: bytesOf });
+    this.#lanes = new Lanes(LANES, appends => run(sql, appends), {
+      weight: BATCH_BYTES,
+      weigh: bytesOf,
+      most: Number.POSITIVE_INFINITY, // counted for all lanes together, here
+    });
   }
 
   /**
@@ -28,7 +32,7 @@ export class Appender {
   async append(one: Append, signal: AbortSignal): Promise<Kept | undefined> {
     const bytes = bytesOf(one);
     // One that is larger than the bound is taken when nothing else waits.
-    if (this.#bytes > 0 && this.#bytes + bytes > this.#mostBytes) throw overloaded();
+    if (this.#bytes > 0 && this.#bytes + bytes > this.#mostBytes) throw overloaded(this.#mostBytes);
     this.#bytes += bytes;
     try {
       return await this.#lanes.submit(one.backupId, one, signal);
@@ -52,10 +56,9 @@ function bytesOf({ entries }: Append): number {
   return entries.reduce((sum, { message }) => sum + message.length + ENTRY_OVERHEAD, 0);
 }
 
-function overloaded(): StatusError {
-  return new StatusError(ErrorReason.OVERLOADED, 'more is to be appended than the database takes at the moment', {
-    details: [retryAfter(1000)],
-  });
+function overloaded(most: number): StatusError {
+  const message = 'more is to be appended than the database takes at the moment';
+  return exhausted(ErrorReason.OVERLOADED, message, { limit: 'append bytes', of: 'replica', most }, 1000);
 }
 
 /**
