@@ -180,7 +180,11 @@ export async function startApp(config: Config, log: Logger): Promise<App> {
             source: {
               sql: sqlOn(hot),
               tell,
-              options: { maxAgeMs: config.TAIL_MAX_AGE, outageMs: config.TAIL_OUTAGE },
+              options: {
+                maxAgeMs: config.TAIL_MAX_AGE,
+                outageMs: config.TAIL_OUTAGE,
+                ahead: { most: config.APPEND_QUEUE_BYTES, held: 0 },
+              },
             },
             keeping,
           }),

@@ -100,7 +100,9 @@ export const settings = z.object({
   LOG_MAX_MESSAGE_BYTES: integer(1, 3_145_728).prefault('1048576').describe('Longest message of a log entry'),
   APPEND_QUEUE_BYTES: integer(1, 2_147_483_647)
     .prefault('67108864')
-    .describe('How much may wait to be appended on this replica; more is refused'),
+    .describe(
+      'How much may wait to be appended on this replica; more is refused, or not read where it comes in streams',
+    ),
   // Of more, the base64 does not fit into a text value of PostgreSQL.
   PAYLOAD_MAX_BYTES: integer(1_048_576, 805_306_362)
     .prefault('536870912')

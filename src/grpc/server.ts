@@ -4,8 +4,11 @@ import { Health } from '../gen/health/v1/health_pb.ts';
 import { Admission, type AdmissionLimits } from './admission.ts';
 import { bind, type Handlers, type Served, served, type Transport } from './bind.ts';
 import type { CallReport } from './call.ts';
+import { methodDefinition } from './definition.ts';
+import { fortify } from './fortify.ts';
 import { ServingState } from './health.ts';
 import { reflectionOf } from './reflection.ts';
+import { explainRefusals, refusalOfPart } from './refusals.ts';
 import { compileRules, messageValidator, type Shortcuts } from './validate.ts';
 
 export type ServerOptions = {
@@ -57,6 +60,7 @@ export async function startServer(services: Served[], options: ServerOptions): P
     callTimeoutMs: options.callTimeoutMs,
     writeTimeoutMs: options.writeTimeoutMs,
   };
+  explainRefusals();
   const server = new Server({
     'grpc.max_receive_message_length': options.maxMessageBytes,
     // Well above the limits that refuse: calls above this one wait in silence.
@@ -69,6 +73,16 @@ export async function startServer(services: Served[], options: ServerOptions): P
   });
   for (const [service, handlers] of all) bind(server, service, handlers as Handlers<DescService>, transport);
   const port = await listen(server, options.address);
+  const fortified = fortify(server, {
+    maxConnections: options.maxConnections,
+    requestMs: options.writeTimeoutMs,
+    partBytes: options.limits.requestBytes,
+    single: new Set(all.flatMap(([service]) => singles(service))),
+    refusal: why => {
+      if (why === 'full') admission.count({ limit: 'request bytes', of: 'replica' });
+      return refusalOfPart(why, options.limits.requestBytes);
+    },
+  });
   void compileRules(
     all.flatMap(([service]) => service.methods.map(method => method.input)),
     draining.signal,
@@ -79,6 +93,7 @@ export async function startServer(services: Served[], options: ServerOptions): P
     admission,
     async [Symbol.asyncDispose]() {
       health.serving = false;
+      fortified[Symbol.dispose]();
       draining.abort();
       await within(options.graceMs, admission.idle());
       // Whoever has not taken its last answer by then never will: `tryShutdown` alone would wait for it for ever, and `forceShutdown` does
@@ -87,6 +102,12 @@ export async function startServer(services: Served[], options: ServerOptions): P
       await new Promise<void>(resolve => server.tryShutdown(() => resolve()));
     },
   };
+}
+
+/** Paths of the methods whose request is one message. */
+function singles(service: DescService): string[] {
+  const single = service.methods.filter(({ methodKind }) => /^(unary|server)/.test(methodKind));
+  return single.map(method => methodDefinition(method).path);
 }
 
 /** What the last answers of finished calls may take to reach their clients. */
