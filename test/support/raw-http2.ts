@@ -44,6 +44,16 @@ export class RawConnection implements Disposable {
     });
   }
 
+  /** Looks alive: answers whoever asks whether it is. */
+  answerPings(): void {
+    let answered = 0;
+    this.#socket.on('data', () => {
+      const pings = this.frames().filter(({ type, flags }) => type === PING && flags === 0);
+      for (const { payload } of pings.slice(answered)) void this.send(frame(PING, 1, 0, payload));
+      answered = pings.length;
+    });
+  }
+
   /** Reads no more. */
   deafen(): void {
     this.#socket.pause();
