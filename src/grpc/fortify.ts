@@ -78,7 +78,8 @@ class Requests {
       if (!this.#parts.has(stream)) return;
       part.bytes += chunk.length;
       this.#bytes += chunk.length;
-      if (this.#bytes > this.#endurance.partBytes) this.#refuse(stream, 'full');
+      // One that is larger than all may be is taken when there is no other.
+      if (this.#bytes > Math.max(this.#endurance.partBytes, part.bytes)) this.#refuse(stream, 'full');
     });
   }
 
