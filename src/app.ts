@@ -16,6 +16,8 @@ import { migrate } from './db/migrate.ts';
 import { openOrm } from './db/orm.ts';
 import { Setting } from './db/setting.ts';
 import { sqlOn, transaction } from './db/sql.ts';
+import { guard, whileWanted } from './db/wanted.ts';
+import { ErrorReason, toStatusError } from './errors.ts';
 import { ControllerService } from './gen/backup/v1/controller_pb.ts';
 import { CourseService } from './gen/backup/v1/course_pb.ts';
 import { LogService } from './gen/backup/v1/log_pb.ts';
@@ -89,7 +91,9 @@ export async function startApp(config: Config, log: Logger): Promise<App> {
       warn: message => log.warn(message),
     }),
   );
-  const hot = opening.use(openHotPool(database));
+  const mostWaiting = config.MAX_WAITING;
+  guard(pool, mostWaiting);
+  const hot = opening.use(openHotPool({ ...database, mostWaiting }));
   for (const followed of [pool, hot]) telemetry.follow(followed);
   const tokens = new Tokens((await orm.em.fork().findOneOrFail(Setting, 'token_key')).value);
   const defaultPageSize = config.DEFAULT_PAGE_SIZE;
@@ -135,7 +139,13 @@ export async function startApp(config: Config, log: Logger): Promise<App> {
     await startServer(
       [
         served(ControllerService, {
-          ...controllerService({ orm, reader: new Reader(sqlOn(hot), probe), doorbell, tokens, defaultPageSize }),
+          ...controllerService({
+            orm,
+            reader: new Reader(sqlOn(hot), { mostWaiting, probe }),
+            doorbell,
+            tokens,
+            defaultPageSize,
+          }),
           ...payloadService({ pool, doorbell, maxPayloadBytes: config.PAYLOAD_MAX_BYTES }),
           ...watchService({
             hub: watches,
@@ -160,6 +170,7 @@ export async function startApp(config: Config, log: Logger): Promise<App> {
             pollMs: config.TAIL_POLL,
             skipLocked,
             probe,
+            mostWaiting,
             fallback,
           }),
           ...summaryService(orm),
@@ -192,7 +203,11 @@ export async function startApp(config: Config, log: Logger): Promise<App> {
             source: {
               sql: sqlOn(hot),
               tell,
-              options: { maxAgeMs: config.TAIL_MAX_AGE, outageMs: config.TAIL_OUTAGE },
+              options: {
+                maxAgeMs: config.TAIL_MAX_AGE,
+                outageMs: config.TAIL_OUTAGE,
+                ahead: { most: config.APPEND_QUEUE_BYTES, held: 0 },
+              },
             },
             keeping,
           }),
@@ -220,9 +235,20 @@ export async function startApp(config: Config, log: Logger): Promise<App> {
         credentials: security.credentials,
         guard: security.guard,
         maxMessageBytes: config.MAX_MESSAGE_BYTES,
-        maxCallsPerConnection: config.MAX_CALLS_PER_CONNECTION,
-        maxStreams: config.MAX_STREAMS,
-        maxStreamsPerConnection: config.MAX_STREAMS_PER_CONNECTION,
+        maxConnections: config.MAX_CONNECTIONS,
+        limits: {
+          requestBytes: config.MAX_REQUEST_BYTES,
+          calls: config.MAX_CALLS,
+          callsPerConnection: config.MAX_CALLS_PER_CONNECTION,
+          callsPerCaller: config.MAX_CALLS_PER_CALLER,
+          streams: config.MAX_STREAMS,
+          streamsPerConnection: config.MAX_STREAMS_PER_CONNECTION,
+          streamsPerCaller: config.MAX_STREAMS_PER_CALLER,
+          bytesPerConnection: config.APPEND_RATE_PER_CONNECTION,
+          bytesPerCaller: config.APPEND_RATE_PER_CALLER,
+        },
+        metered: [LogService.method.appendLogs, LogService.method.ingestLogs],
+        whileWanted,
         callTimeoutMs: config.CALL_TIMEOUT,
         writeTimeoutMs: config.WRITE_TIMEOUT,
         keepaliveMs: config.KEEPALIVE_TIME,
@@ -308,7 +334,8 @@ function watchDatabase(pool: Pool, health: ServingState, intervalMs: number): As
   return periodic(intervalMs, async signal => {
     const answers = await pool.query('select 1').then(
       () => true,
-      () => false,
+      // Too much to do says nothing of the database, and a replica that is taken out gives its share to the others.
+      error => (toStatusError(error).reason === ErrorReason.OVERLOADED ? health.serving : false),
     );
     if (!signal.aborted) health.serving = answers;
   });

@@ -1,4 +1,5 @@
 import { setImmediate } from 'node:timers/promises';
+import { overloaded, whileWanted } from './db/wanted.ts';
 import { isOutage, isTooLate } from './errors.ts';
 
 /**
@@ -12,7 +13,9 @@ import { isOutage, isTooLate } from './errors.ts';
 export class Batcher<I, O> {
   readonly #run: (items: I[]) => Promise<O[]>;
   readonly #limits: BatchLimits<I>;
-  readonly #waiting: Waiting<I, O>[] = [];
+  #waiting: Waiting<I, O>[] = [];
+  /** Of all that wait. */
+  #weight = 0;
   #running = 0;
 
   constructor(run: (items: I[]) => Promise<O[]>, limits: BatchLimits<I>) {
@@ -20,10 +23,17 @@ export class Batcher<I, O> {
     this.#limits = limits;
   }
 
-  /** What still waits when `signal` is aborted is left out. */
-  submit(item: I, signal?: AbortSignal): Promise<O> {
+  /**
+   * What still waits when `signal` is aborted is left out, and a statement is cancelled when all those are gone that it runs for. When too much
+   * waits already it is refused with OVERLOADED; not so, if it undoes something.
+   */
+  submit(item: I, signal?: AbortSignal, { undoes = false } = {}): Promise<O> {
+    const weight = this.#limits.weigh(item);
+    if (!undoes && this.#isFull(weight)) return Promise.reject(overloaded(this.#limits.most));
     const { promise, resolve, reject } = Promise.withResolvers<O>();
-    this.#waiting.push({ item, signal, resolve, reject, asker: this.#limits.probe?.asker() });
+    const asker = this.#limits.probe?.asker();
+    this.#waiting.push({ item, weight, signal, resolve, reject, asker });
+    this.#weight += weight;
     if (this.#running < this.#limits.lanes) void this.#work();
     return promise;
   }
@@ -40,14 +50,25 @@ export class Batcher<I, O> {
     this.#running--;
   }
 
+  /** One that is heavier than the bound is taken when nothing else waits. Whoever is gone makes room. */
+  #isFull(weight: number): boolean {
+    const tooMuch = () => this.#weight > 0 && this.#weight + weight > this.#limits.most;
+    if (!tooMuch()) return false;
+    const gone = this.#waiting.filter(({ signal }) => signal?.aborted);
+    if (gone.length > 0) this.#waiting = this.#waiting.filter(({ signal }) => !signal?.aborted);
+    for (const { weight, signal, reject } of gone) {
+      this.#weight -= weight;
+      reject(signal!.reason);
+    }
+    return tooMuch();
+  }
+
   #next(): Waiting<I, O>[] {
     let weight = 0;
     let count = 0;
-    do weight += this.#limits.weigh(this.#waiting[count++]!.item);
-    while (
-      count < this.#waiting.length &&
-      weight + this.#limits.weigh(this.#waiting[count]!.item) <= this.#limits.weight
-    );
+    do weight += this.#waiting[count++]!.weight;
+    while (count < this.#waiting.length && weight + this.#waiting[count]!.weight <= this.#limits.weight);
+    this.#weight -= weight;
     return this.#waiting.splice(0, count);
   }
 
@@ -60,8 +81,9 @@ export class Batcher<I, O> {
   }
 
   async #settle(batch: Waiting<I, O>[]): Promise<void> {
+    using all = new AllGone(batch);
     try {
-      const results = await this.#watched(batch);
+      const results = await whileWanted(all.signal, () => this.#watched(batch));
       for (const [i, { resolve }] of batch.entries()) resolve(results[i]!);
     } catch (error) {
       // Without a database each alone would wait for it once more; and after a timeout nobody waits for an answer, only what comes next.
@@ -86,7 +108,7 @@ export class Lanes<I, O> {
   }
 
   /** `backupId` is the key: its last digits are as good as chance. */
-  submit(backupId: string, item: I, signal?: AbortSignal): Promise<O> {
+  submit(backupId: string, item: I, signal: AbortSignal): Promise<O> {
     return this.#lanes[Number.parseInt(backupId.slice(-2), 16) % this.#lanes.length]!.submit(item, signal);
   }
 }
@@ -108,10 +130,37 @@ export type BatchLimits<I> = {
   /** How heavy a batch may be; a single item may be heavier. Large batches in one lane are slower than smaller ones in two. */
   weight: number;
   weigh(item: I): number;
+  /** How much may wait, by weight, besides what is under way. */
+  most: number;
 };
+
+/** Its signal is aborted when all of these are gone; there is none when one of them has no signal and never goes. */
+class AllGone implements Disposable {
+  readonly #signals: AbortSignal[] = [];
+  readonly #aborter = new AbortController();
+  readonly signal: AbortSignal | undefined;
+  #left: number;
+
+  constructor(all: readonly { signal: AbortSignal | undefined }[]) {
+    this.#left = all.length;
+    for (const { signal } of all) if (signal) this.#signals.push(signal);
+    if (this.#signals.length < all.length) return;
+    this.signal = this.#aborter.signal;
+    for (const signal of this.#signals) signal.addEventListener('abort', this.#gone, { once: true });
+  }
+
+  [Symbol.dispose](): void {
+    if (this.signal) for (const signal of this.#signals) signal.removeEventListener('abort', this.#gone);
+  }
+
+  #gone = ({ target }: Event): void => {
+    if (--this.#left === 0) this.#aborter.abort((target as AbortSignal).reason);
+  };
+}
 
 type Waiting<I, O> = {
   item: I;
+  weight: number;
   signal: AbortSignal | undefined;
   resolve: (output: O) => void;
   reject: (error: unknown) => void;

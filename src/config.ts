@@ -43,6 +43,12 @@ const parsed = <T>(parse: (text: string) => T) =>
   });
 
 const file = z.string().min(1);
+const limit = (least: number, most: number) =>
+  z
+    .string()
+    .regex(/^(\d+|off)$/, 'must be a whole number, or off')
+    .transform(text => (text === 'off' ? undefined : Number(text)))
+    .refine(n => n === undefined || (n >= least && n <= most), `must be from ${least} to ${most}, or off`);
 
 const logLevels = { none: 10, error: 20, warning: 30, info: 40, debug: 50 };
 
@@ -98,13 +104,35 @@ export const settings = z.object({
   MAX_CONNECTION_AGE: duration.prefault('1h').describe('After which a client is asked to connect again'),
   MAX_CONNECTION_AGE_GRACE: duration.prefault('1h').describe('How long its calls may go on then'),
   MAX_MESSAGE_BYTES: integer(65_536, 1_073_741_824).prefault('4194304').describe('Largest message accepted'),
+  MAX_CONNECTIONS: integer(1, 1_000_000).prefault('10000').describe('Connections at a time; more are closed at once'),
+  MAX_CALLS: integer(1, 1_000_000)
+    .prefault('20000')
+    .describe('Calls at a time on this replica, streams aside; more are refused'),
   MAX_CALLS_PER_CONNECTION: integer(1, 1_000_000)
-    .prefault('2000')
-    .describe('Calls at a time on one connection; more wait in silence'),
+    .prefault('10000')
+    .describe('Calls at a time on one connection, streams aside; more are refused'),
+  MAX_CALLS_PER_CALLER: limit(1, 1_000_000)
+    .prefault('off')
+    .describe('Calls at a time of one caller on this replica, streams aside; more are refused'),
+  MAX_STREAMS: integer(1, 1_000_000).prefault('5000').describe('Streams at a time on this replica; more are refused'),
   MAX_STREAMS_PER_CONNECTION: integer(1, 1_000_000)
     .prefault('1000')
     .describe('Streams at a time on one connection; more are refused'),
-  MAX_STREAMS: integer(1, 1_000_000).prefault('5000').describe('Streams at a time on this replica; more are refused'),
+  MAX_STREAMS_PER_CALLER: limit(1, 1_000_000)
+    .prefault('off')
+    .describe('Streams at a time of one caller on this replica; more are refused'),
+  APPEND_RATE_PER_CONNECTION: limit(1024, 1_000_000_000_000)
+    .prefault('off')
+    .describe('Bytes a second that one connection may append; AppendLogs above it is refused, IngestLogs slowed'),
+  APPEND_RATE_PER_CALLER: limit(1024, 1_000_000_000_000)
+    .prefault('off')
+    .describe('The same of one caller on this replica'),
+  MAX_REQUEST_BYTES: integer(65_536, 1_099_511_627_776)
+    .prefault('536870912')
+    .describe('Bytes of all requests that are being worked on by this replica; more are refused'),
+  MAX_WAITING: integer(1, 1_000_000)
+    .prefault('10000')
+    .describe('What may wait for the database in any one queue of this replica; more is refused'),
   DEFAULT_PAGE_SIZE: integer(1, 1000).prefault('100').describe('Page size of lists that name none'),
   LOG_KEEP_LEVEL: z
     .enum(['none', 'error', 'warning', 'info', 'debug'])
@@ -114,7 +142,9 @@ export const settings = z.object({
   LOG_MAX_MESSAGE_BYTES: integer(1, 3_145_728).prefault('1048576').describe('Longest message of a log entry'),
   APPEND_QUEUE_BYTES: integer(1, 2_147_483_647)
     .prefault('67108864')
-    .describe('How much may wait to be appended on this replica; more is refused'),
+    .describe(
+      'How much may wait to be appended on this replica; more is refused, or not read where it comes in streams',
+    ),
   // Of more, the base64 does not fit into a text value of PostgreSQL.
   PAYLOAD_MAX_BYTES: integer(1_048_576, 805_306_362)
     .prefault('536870912')

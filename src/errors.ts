@@ -64,6 +64,22 @@ export function retryAfter(ms: number): Any {
   return anyPack(RetryInfoSchema, create(RetryInfoSchema, { retryDelay }));
 }
 
+/**
+ * RESOURCE_EXHAUSTED: which limit, of whom (`replica`, `connection`, `caller`), how much it is, and the connection or caller by name; to be tried again
+ * after so many milliseconds.
+ */
+export function exhausted(
+  reason: ErrorReason,
+  message: string,
+  { limit, of, most, whose = '' }: { limit: string; of: string; most: number; whose?: string },
+  retryMs: number,
+): StatusError {
+  return new StatusError(reason, message, {
+    details: [retryAfter(retryMs)],
+    metadata: { limit, of, most: String(most), ...(whose && { whose }) },
+  });
+}
+
 export function preconditions(
   violations: MessageInitShape<typeof PreconditionFailureSchema>['violations'] & object,
 ): Any {
@@ -98,9 +114,10 @@ export function toStatusError(error: unknown): StatusError {
   return new StatusError(ErrorReason.INTERNAL, 'internal error', { cause: error });
 }
 
-/** True while the database cannot be reached or is restarting: the same statement may succeed in a moment. */
+/** True while the database cannot be reached, is restarting or has more to do than it can: the same statement may succeed in a moment. */
 export function isOutage(error: unknown): boolean {
-  return toStatusError(error).reason === ErrorReason.DATABASE_UNAVAILABLE;
+  const { reason } = toStatusError(error);
+  return reason === ErrorReason.DATABASE_UNAVAILABLE || reason === ErrorReason.OVERLOADED;
 }
 
 /** True when a statement was stopped because it took too long: whoever waits for it has no time left either. */

@@ -8,11 +8,16 @@ export class ReadAhead<T> {
   readonly #latch = new Latch();
   readonly #room = new Latch();
   readonly #over = new AbortController();
+  readonly #all: Allowance;
   #items: T[] = [];
   #weight = 0;
   #end: { error?: unknown } | undefined;
 
-  constructor(source: AsyncIterable<T>, { most, weigh }: { most: number; weigh(item: T): number }) {
+  constructor(
+    source: AsyncIterable<T>,
+    { most, all, weigh }: { most: number; all: Allowance; weigh(item: T): number },
+  ) {
+    this.#all = all;
     void this.#fill(source, most, weigh).then(
       () => this.#finish({}),
       error => this.#finish({ error }),
@@ -27,7 +32,7 @@ export class ReadAhead<T> {
     }
     const items = this.#items;
     this.#items = [];
-    this.#weight = 0;
+    this.#forget();
     this.#room.set();
     if (items.length === 0 && this.#end && 'error' in this.#end) throw this.#end.error;
     return items;
@@ -36,14 +41,19 @@ export class ReadAhead<T> {
   /** Reads no more. */
   [Symbol.dispose](): void {
     this.#over.abort();
+    this.#forget();
   }
 
   async #fill(source: AsyncIterable<T>, most: number, weigh: (item: T) => number): Promise<void> {
     for await (const item of source) {
+      // What comes after the end is nobody's any more.
+      if (this.#over.signal.aborted) return;
       this.#items.push(item);
-      this.#weight += weigh(item);
+      const weight = weigh(item);
+      this.#weight += weight;
+      this.#all.held += weight;
       this.#latch.set();
-      while (this.#weight >= most && !this.#over.signal.aborted) {
+      while (this.#isFull(most) && !this.#over.signal.aborted) {
         this.#room.clear();
         await this.#room.wait(LONGEST_TIMER, this.#over.signal);
       }
@@ -51,10 +61,22 @@ export class ReadAhead<T> {
     }
   }
 
+  #isFull(most: number): boolean {
+    return this.#weight >= most || (this.#weight > 0 && this.#all.held >= this.#all.most);
+  }
+
+  #forget(): void {
+    this.#all.held -= this.#weight;
+    this.#weight = 0;
+  }
+
   #finish(end: { error?: unknown }): void {
     this.#end = end;
     this.#latch.set();
   }
 }
+
+/** What all those who share it may have read ahead together. When it is used up, each reads only what its source gives at once. */
+export type Allowance = { readonly most: number; held: number };
 
 const LONGEST_TIMER = 2 ** 31 - 1;

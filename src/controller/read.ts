@@ -7,20 +7,21 @@ export class Reader {
   readonly #sql: Sql;
   readonly #reads: Batcher<string, Shown | undefined>;
 
-  constructor(sql: Sql, probe?: Probe) {
+  /** `mostWaiting` reads may wait; more are refused. */
+  constructor(sql: Sql, { mostWaiting, probe }: { mostWaiting: number; probe?: Probe | undefined }) {
     this.#sql = sql;
     this.#reads = new Batcher(
       async backupIds => {
         const found = await this.readAll(backupIds);
         return backupIds.map(backupId => found.get(backupId));
       },
-      { name: 'read', probe, lanes: 2, weight: 200, weigh: () => 1 },
+      { name: 'read', probe, lanes: 2, weight: 200, weigh: () => 1, most: mostWaiting },
     );
   }
 
   /** As it is when this is asked, or later; undefined when there is none. */
-  read(backupId: string): Promise<Shown | undefined> {
-    return this.#reads.submit(backupId);
+  read(backupId: string, signal: AbortSignal): Promise<Shown | undefined> {
+    return this.#reads.submit(backupId, signal);
   }
 
   /** By id; those that there are. (`em.find` takes 13 times as long for a row.) */

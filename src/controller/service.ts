@@ -92,9 +92,9 @@ export function controllerService({
       });
     },
 
-    async getController({ backupId, view }) {
+    async getController({ backupId, view }, { signal }) {
       if (view !== ControllerView.FULL) {
-        const controller = await reader.read(backupId);
+        const controller = await reader.read(backupId, signal);
         if (!controller) throw notFound(backupId);
         return { controller: toMessage(controller) };
       }

@@ -1,4 +1,5 @@
 import type { Readable, Writable } from 'node:stream';
+import { setTimeout as delay } from 'node:timers/promises';
 import {
   create,
   type DescMessage,
@@ -56,6 +57,10 @@ export type Transport = {
   admission: Admission;
   /** Absent: everybody may call everything. */
   guard?: Guard | undefined;
+  /** Methods whose requests are counted against what a connection and a caller may send in a second. */
+  metered: ReadonlySet<DescMethod>;
+  /** Runs a handler whose statements nobody needs any more once the signal is aborted. */
+  whileWanted<T>(signal: AbortSignal, work: () => T): T;
   /** Aborted when the server starts to shut down. */
   draining: AbortSignal;
   /** How long a call without a stream may take. */
@@ -106,14 +111,21 @@ type StreamHandler = (request: Message | AsyncIterable<Message>, context: CallCo
 
 function unary(method: DescMethod, handler: UnaryHandler, transport: Transport): handleUnaryCall<Buffer, Buffer> {
   const admit = transport.guard?.(method);
+  const { admission } = transport;
+  const metered = transport.metered.has(method);
+  // Whoever has too much to do is not dead.
+  const limited = !method.parent.typeName.startsWith('grpc.health.');
   return async (call, callback) => {
-    using _running = transport.admission.call();
+    using _running = admission.running();
     const own = new Call(method, call, transport);
     using _limit = own.limit(transport.callTimeoutMs);
     try {
       refuseWhenDraining(transport);
       if (admit) await own.identify(admit(call));
-      const answer = handler(decode(method.input, call.request, transport), own);
+      using _place = limited ? admission.call(own, call.request.length) : undefined;
+      if (metered) admission.spend(own, call.request.length);
+      const request = decode(method.input, call.request, transport);
+      const answer = transport.whileWanted(own.signal, () => handler(request, own));
       const bytes = encode(method.output, await own.unlessAborted(answer));
       own.succeeded();
       callback(null, bytes, own.metadata());
@@ -131,7 +143,7 @@ function collecting(
 ): handleClientStreamingCall<Buffer, Buffer> {
   const admit = transport.guard?.(method);
   return async (call, callback) => {
-    using _running = transport.admission.call();
+    using _running = transport.admission.running();
     const own = new Call(method, call, transport);
     const drain = () => own.end('DRAINING');
     transport.draining.addEventListener('abort', drain, { once: true });
@@ -139,7 +151,7 @@ function collecting(
       refuseWhenDraining(transport);
       if (admit) await own.identify(admit(call));
       using _expiry = own.expire();
-      using _stream = transport.admission.stream(call.getPeer());
+      using _stream = transport.admission.stream(own);
       call.sendMetadata(own.metadata());
       // Also when nobody waits for the answer any more: the call is over when the handler has cleaned up.
       const answer = await handler(receive(method, call, own, transport), own);
@@ -178,7 +190,7 @@ async function* receive(method: DescMethod, call: Readable, own: Call, transport
 function streaming(method: DescMethod, handler: StreamHandler, transport: Transport) {
   const admit = transport.guard?.(method);
   return async (call: StreamCall): Promise<void> => {
-    using _running = transport.admission.call();
+    using _running = transport.admission.running();
     const own = new Call(method, call, transport);
     const drain = () => own.end('DRAINING');
     transport.draining.addEventListener('abort', drain, { once: true });
@@ -186,9 +198,9 @@ function streaming(method: DescMethod, handler: StreamHandler, transport: Transp
       refuseWhenDraining(transport);
       if (admit) await own.identify(admit(call));
       using _expiry = own.expire();
-      using _stream = transport.admission.stream(call.getPeer());
+      using _stream = transport.admission.stream(own);
       const request =
-        'request' in call ? decode(method.input, call.request, transport) : decodeAll(method, call, transport);
+        'request' in call ? decode(method.input, call.request, transport) : decodeAll(method, call, own, transport);
       // At once, or a client cannot tell an accepted stream from a hanging one.
       call.sendMetadata(own.metadata());
       sendFrames(call);
@@ -229,9 +241,20 @@ async function pump(
   }
 }
 
-async function* decodeAll(method: DescMethod, call: Readable, transport: Transport): AsyncGenerator<Message> {
+async function* decodeAll(
+  method: DescMethod,
+  call: Readable,
+  own: Call,
+  transport: Transport,
+): AsyncGenerator<Message> {
+  const metered = transport.metered.has(method);
   // A loop that is left would otherwise destroy the call, and with it the status that is still to be sent.
-  for await (const bytes of call.iterator({ destroyOnReturn: false })) yield decode(method.input, bytes, transport);
+  for await (const bytes of call.iterator({ destroyOnReturn: false })) {
+    const ms = metered ? transport.admission.pace(own, bytes.length) : 0;
+    yield decode(method.input, bytes, transport);
+    // The peer waits by its flow control.
+    if (ms > 0) await delay(ms, undefined, { signal: own.signal }).catch(() => {});
+  }
 }
 
 function decode(schema: DescMessage, bytes: Buffer, transport: Transport): Message {

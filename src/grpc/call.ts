@@ -43,6 +43,8 @@ export type CallReport = {
   caller: string;
   /** Messages sent, where the answer is a stream. */
   sent?: number;
+  /** Of a refusal by a limit: what is limited, and of whom. */
+  limit?: { limit: string; of: string };
   /** The fault behind INTERNAL and UNAVAILABLE; never sent to the caller. */
   error?: unknown;
 };
@@ -90,6 +92,11 @@ export class Call implements CallContext {
           : new StatusError(ErrorReason.CANCELLED, 'cancelled by the client'),
       );
     });
+  }
+
+  /** Address and port of the connection. */
+  get peer(): string {
+    return this.#peer;
   }
 
   /** Who calls: the subject of the token or the name of the certificate; where neither is asked for, the address without the port. */
@@ -180,12 +187,13 @@ export class Call implements CallContext {
     this.#tell({
       code: status[answer.code],
       reason: reasonName(refusal.reason),
+      ...(refusal.metadata['limit'] && { limit: { limit: refusal.metadata['limit'], of: refusal.metadata['of']! } }),
       ...(refusal.cause !== undefined && { error: refusal.cause }),
     });
     return answer;
   }
 
-  #tell(outcome: Pick<CallReport, 'code' | 'reason' | 'error'>): void {
+  #tell(outcome: Pick<CallReport, 'code' | 'reason' | 'limit' | 'error'>): void {
     this.#told = true;
     this.#report({
       method: methodName(this.#method),

@@ -1,12 +1,15 @@
-import type { DescService } from '@bufbuild/protobuf';
+import type { DescMethod, DescService } from '@bufbuild/protobuf';
 import { Server, ServerCredentials } from '@grpc/grpc-js';
 import { Health } from '../gen/health/v1/health_pb.ts';
-import { Admission } from './admission.ts';
+import { Admission, type AdmissionLimits } from './admission.ts';
 import { type Around, bind, type Handlers, type Served, served, type Transport } from './bind.ts';
 import type { CallReport } from './call.ts';
+import { methodDefinition } from './definition.ts';
+import { fortify } from './fortify.ts';
 import type { Guard } from './guard.ts';
 import { ServingState } from './health.ts';
 import { reflectionOf } from './reflection.ts';
+import { explainRefusals, refusalOfPart } from './refusals.ts';
 import { compileRules, messageValidator, type Shortcuts } from './validate.ts';
 
 export type ServerOptions = {
@@ -17,11 +20,13 @@ export type ServerOptions = {
   /** Absent: everybody may call everything. */
   guard?: Guard | undefined;
   maxMessageBytes: number;
-  /** HTTP/2's own limit, for calls of any kind on one connection; calls above it wait in silence. */
-  maxCallsPerConnection: number;
-  /** Streams above these are refused. */
-  maxStreams: number;
-  maxStreamsPerConnection: number;
+  /** Connections above these are closed at once. */
+  maxConnections: number;
+  limits: AdmissionLimits;
+  /** Methods whose requests count as bytes that somebody sends. */
+  metered?: readonly DescMethod[];
+  /** Runs a handler whose statements nobody needs any more once the signal is aborted. */
+  whileWanted?<T>(signal: AbortSignal, work: () => T): T;
   callTimeoutMs: number;
   writeTimeoutMs: number;
   keepaliveMs: number;
@@ -47,19 +52,27 @@ export async function startServer(services: Served[], options: ServerOptions): P
   const health = new ServingState(described);
   const all = [...services, served(Health, health.handlers()), ...reflectionOf([...described, Health])];
   const draining = new AbortController();
+  const admission = new Admission(options.limits);
   const transport: Transport = {
     validate: messageValidator(options.shortcuts),
-    report: options.report,
+    report: call => {
+      if (call.limit) admission.count(call.limit);
+      options.report(call);
+    },
     around: options.around,
-    admission: new Admission({ streams: options.maxStreams, streamsPerConnection: options.maxStreamsPerConnection }),
+    admission,
     guard: options.guard,
+    metered: new Set(options.metered),
+    whileWanted: options.whileWanted ?? ((_, work) => work()),
     draining: draining.signal,
     callTimeoutMs: options.callTimeoutMs,
     writeTimeoutMs: options.writeTimeoutMs,
   };
+  explainRefusals();
   const server = new Server({
     'grpc.max_receive_message_length': options.maxMessageBytes,
-    'grpc.max_concurrent_streams': options.maxCallsPerConnection,
+    // Well above the limits that refuse: calls above this one wait in silence.
+    'grpc.max_concurrent_streams': 2 * (options.limits.callsPerConnection + options.limits.streamsPerConnection),
     'grpc.keepalive_time_ms': options.keepaliveMs,
     'grpc.keepalive_timeout_ms': options.keepaliveTimeoutMs,
     'grpc.max_connection_age_ms': options.maxConnectionAgeMs,
@@ -68,6 +81,16 @@ export async function startServer(services: Served[], options: ServerOptions): P
   });
   for (const [service, handlers] of all) bind(server, service, handlers as Handlers<DescService>, transport);
   const port = await listen(server, options.address, options.credentials ?? ServerCredentials.createInsecure());
+  const fortified = fortify(server, {
+    maxConnections: options.maxConnections,
+    requestMs: options.writeTimeoutMs,
+    partBytes: options.limits.requestBytes,
+    single: new Set(all.flatMap(([service]) => singles(service))),
+    refusal: why => {
+      if (why === 'full') admission.count({ limit: 'request bytes', of: 'replica' });
+      return refusalOfPart(why, options.limits.requestBytes);
+    },
+  });
   void compileRules(
     all.flatMap(([service]) => service.methods.map(method => method.input)),
     draining.signal,
@@ -75,17 +98,24 @@ export async function startServer(services: Served[], options: ServerOptions): P
   return {
     port,
     health,
-    admission: transport.admission,
+    admission,
     async [Symbol.asyncDispose]() {
       health.serving = false;
+      fortified[Symbol.dispose]();
       draining.abort();
-      await within(options.graceMs, transport.admission.idle());
+      await within(options.graceMs, admission.idle());
       // Whoever has not taken its last answer by then never will: `tryShutdown` alone would wait for it for ever, and `forceShutdown` does
       // not find the connections when channelz is off.
       server.drain(options.address.replace(/\d+$/, String(port)), FLUSH_MS);
       await new Promise<void>(resolve => server.tryShutdown(() => resolve()));
     },
   };
+}
+
+/** Paths of the methods whose request is one message. */
+function singles(service: DescService): string[] {
+  const single = service.methods.filter(({ methodKind }) => /^(unary|server)/.test(methodKind));
+  return single.map(method => methodDefinition(method).path);
 }
 
 /** What the last answers of finished calls may take to reach their clients. */

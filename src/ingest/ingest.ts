@@ -4,7 +4,7 @@ import { type Farewell, lifespan } from '../lifespan.ts';
 import type { NewEntry, Tell } from '../log/append.ts';
 import { ENTRY_OVERHEAD } from '../log/page.ts';
 import { rideOut } from '../outage.ts';
-import { ReadAhead } from '../read-ahead.ts';
+import { type Allowance, ReadAhead } from '../read-ahead.ts';
 import { keep, lookAtWriter, openWriter, type Writer } from './writer.ts';
 
 /** Entries that are kept all or none, and how many more of them were dropped. */
@@ -26,6 +26,8 @@ export type IngestOptions = {
   maxAgeMs: number;
   /** How long the database may be away before a stream gives up. */
   outageMs: number;
+  /** In bytes. */
+  ahead: Allowance;
 };
 
 /**
@@ -54,7 +56,7 @@ async function* follow(
   const riding = <T>(work: () => Promise<T>) => rideOut(work, options.outageMs, stop);
   let last = await riding(() => openWriter(sql, writer));
   yield { kind: 'started', lastNumber: last };
-  using ahead = new ReadAhead(inOrder(batches, last), { most: READ_AHEAD_BYTES, weigh: bytesOf });
+  using ahead = new ReadAhead(inOrder(batches, last), { most: READ_AHEAD_BYTES, all: options.ahead, weigh: bytesOf });
   for (let some = await ahead.take(stop); some.length > 0; some = await ahead.take(stop)) {
     const told = { kind: 'acknowledged', lastNumber: last, lastId: 0n, dropped: 0 } as const;
     for (let behind = following(last, some); behind.length > 0; behind = following(last, some)) {

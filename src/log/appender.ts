@@ -1,6 +1,6 @@
 import { Lanes, type Probe } from '../batch.ts';
 import type { Sql } from '../db/sql.ts';
-import { ErrorReason, retryAfter, StatusError } from '../errors.ts';
+import { ErrorReason, exhausted, type StatusError } from '../errors.ts';
 import { type Append, append, appendOnce, type Kept, kept } from './append.ts';
 import { appendFree, isFree } from './free.ts';
 import { ENTRY_OVERHEAD } from './page.ts';
@@ -18,8 +18,13 @@ export class Appender {
 
   constructor(sql: Sql, { mostBytes, probe }: { mostBytes: number; probe?: Probe | undefined }) {
     this.#mostBytes = mostBytes;
-    const limits = { name: 'append', probe, weight: BATCH_BYTES, weigh: bytesOf };
-    this.#lanes = new Lanes(LANES, appends => run(sql, appends), limits);
+    this.#lanes = new Lanes(LANES, appends => run(sql, appends), {
+      name: 'append',
+      probe,
+      weight: BATCH_BYTES,
+      weigh: bytesOf,
+      most: Number.POSITIVE_INFINITY, // counted for all lanes together, here
+    });
   }
 
   /** What waits or is under way, in bytes, and how much that may be. */
@@ -34,7 +39,7 @@ export class Appender {
   async append(one: Append, signal: AbortSignal): Promise<Kept | undefined> {
     const bytes = bytesOf(one);
     // One that is larger than the bound is taken when nothing else waits.
-    if (this.#bytes > 0 && this.#bytes + bytes > this.#mostBytes) throw overloaded();
+    if (this.#bytes > 0 && this.#bytes + bytes > this.#mostBytes) throw overloaded(this.#mostBytes);
     this.#bytes += bytes;
     try {
       return await this.#lanes.submit(one.backupId, one, signal);
@@ -58,10 +63,9 @@ function bytesOf({ entries }: Append): number {
   return entries.reduce((sum, { message }) => sum + message.length + ENTRY_OVERHEAD, 0);
 }
 
-function overloaded(): StatusError {
-  return new StatusError(ErrorReason.OVERLOADED, 'more is to be appended than the database takes at the moment', {
-    details: [retryAfter(1000)],
-  });
+function overloaded(most: number): StatusError {
+  const message = 'more is to be appended than the database takes at the moment';
+  return exhausted(ErrorReason.OVERLOADED, message, { limit: 'append bytes', of: 'replica', most }, 1000);
 }
 
 /**

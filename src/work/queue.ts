@@ -10,6 +10,8 @@ export type QueueOptions = {
   pollMs: number;
   skipLocked: boolean;
   probe?: Probe | undefined;
+  /** How many runs may be asked for by claims that wait for the database; more are refused. */
+  mostWaiting: number;
 };
 
 /** How long a claim waits when there is nothing; it gives up when `stop` is aborted. */
@@ -21,6 +23,7 @@ export class Queue {
   readonly #doorbell: Doorbell;
   readonly #options: QueueOptions;
   readonly #claims: Batcher<Wanted, Taken>;
+  readonly #looks: Batcher<Look, number | undefined>;
 
   constructor(pool: Pool, doorbell: Doorbell, options: QueueOptions) {
     this.#pool = pool;
@@ -32,12 +35,22 @@ export class Queue {
       lanes: 2,
       weight: 64,
       weigh: ({ one }) => one.most,
+      most: options.mostWaiting,
+    });
+    // All that are woken by the same ring look at once, and most of them for the same.
+    this.#looks = new Batcher(looks => this.#look(looks), {
+      name: 'look',
+      probe: options.probe,
+      lanes: 1,
+      weight: 10_000,
+      weigh: () => 1,
+      most: options.mostWaiting,
     });
   }
 
   /** Due runs for a claim; none when there are none. Claims that come at the same time share a statement. */
-  async claim(wish: Wish, one: Claim): Promise<Held[]> {
-    const taken = await this.#claims.submit({ wish, key: JSON.stringify(wish), one });
+  async claim(wish: Wish, one: Claim, signal: AbortSignal): Promise<Held[]> {
+    const taken = await this.#claims.submit({ wish, key: JSON.stringify(wish), one }, signal);
     if ('error' in taken) throw taken.error;
     return taken.held;
   }
@@ -58,11 +71,23 @@ export class Queue {
       const left = end - performance.now();
       if (found || stop.aborted) return found;
       // What others have locked for a moment is due and was not given: it is no reason to wait for long, or to give up.
-      const due = left > 0 || !this.#options.skipLocked ? await nextDue(sqlOn(this.#pool), wish) : undefined;
+      const due =
+        left > 0 || !this.#options.skipLocked
+          ? await this.#looks.submit({ wish, key: JSON.stringify(wish) })
+          : undefined;
       if (due === 0 && !this.#options.skipLocked) continue;
       if (left <= 0) return undefined;
       await latch.wait(Math.min(left, this.#options.pollMs, Math.max(due ?? left, SHORTEST_WAIT_MS)), stop);
     }
+  }
+
+  /** When the next run is due, once for all who ask with the same wish. */
+  async #look(looks: Look[]): Promise<(number | undefined)[]> {
+    const due = new Map<string, number | undefined>();
+    for (const [key, { wish }] of new Map(looks.map(look => [look.key, look]))) {
+      due.set(key, await nextDue(sqlOn(this.#pool), wish));
+    }
+    return looks.map(({ key }) => due.get(key));
   }
 
   /** Never fails as a whole: each wish is a commit of its own, and what was given for one must not be lost with another. */
@@ -80,6 +105,8 @@ export class Queue {
     return wanted.map(one => taken.get(one)!);
   }
 }
+
+type Look = { wish: Wish; key: string };
 
 type Wanted = { wish: Wish; key: string; one: Claim };
 

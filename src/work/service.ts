@@ -57,7 +57,13 @@ export function workService(
 > {
   const { orm, pool, doorbell, keeping, fallback } = needs;
   const queue = new Queue(pool, doorbell, needs);
-  const limits = { probe: needs.probe, lanes: 2, weight: 64, weigh: (items: unknown[]) => items.length };
+  const limits = {
+    probe: needs.probe,
+    lanes: 2,
+    weight: 64,
+    weigh: (items: unknown[]) => items.length,
+    most: needs.mostWaiting,
+  };
   const reports = new Lanes(limits.lanes, joined<Report, Reported>(report, sqlOn(pool)), { name: 'report', ...limits });
   const settlements = new Batcher(joined<Settlement, Settled>(settle, sqlOn(pool)), { name: 'finish', ...limits });
 
@@ -87,7 +93,7 @@ export function workService(
         return answer;
       }
       const found = async () => {
-        const held = await queue.claim(wish, one);
+        const held = await queue.claim(wish, one, context.signal);
         return held.length > 0 ? held : undefined;
       };
       const held = (await queue.wait(wish, { waitMs, stop }, found)) ?? [];
@@ -99,7 +105,7 @@ export function workService(
       return toClaimed(held);
     },
 
-    async reportProgress(request) {
+    async reportProgress(request, { signal }) {
       refuseTwice(request.reports, 'reports');
       const wanted = request.reports.map(toReport);
       const toAnswer = (reported: Reported[]) => ({
@@ -109,7 +115,7 @@ export function workService(
         ? await once(orm, method.reportProgress, subjectOfMany(request), request, async em =>
             toAnswer(await report(sqlIn(em), wanted)),
           )
-        : toAnswer(await reports.submit(wanted[0]!.backupId, wanted));
+        : toAnswer(await reports.submit(wanted[0]!.backupId, wanted, signal));
       // A lease that was only renewed is nothing to tell.
       const told = answer.results!.filter(({ error }, i) => !error && wanted[i]!.progress !== undefined);
       ringChanges(
@@ -119,7 +125,7 @@ export function workService(
       return answer;
     },
 
-    async finishControllers(request) {
+    async finishControllers(request, { signal }) {
       refuseTwice(request.finishes, 'finishes');
       const wanted = request.finishes.map((finish, i) => toSettlement(finish, `finishes[${i}]`, keeping));
       const toAnswer = (settled: Settled[]) => ({
@@ -129,7 +135,7 @@ export function workService(
         ? await once(orm, method.finishControllers, subjectOfMany(request), request, async em =>
             toAnswer(await settleWithCourses(sqlIn(em), wanted, fallback)),
           )
-        : toAnswer(await settleAll(wanted));
+        : toAnswer(await settleAll(wanted, signal));
       ringChanges(
         doorbell,
         answer.results!.filter(({ error }) => !error).map(({ backupId }) => backupId!),
@@ -205,15 +211,15 @@ export function workService(
   };
 
   /** Course runs in a transaction with their courses; all others share statements. */
-  async function settleAll(wanted: Settlement[]): Promise<Settled[]> {
-    if (!wanted.some(({ token }) => isCourseToken(token))) return settlements.submit(wanted);
+  async function settleAll(wanted: Settlement[], signal: AbortSignal): Promise<Settled[]> {
+    if (!wanted.some(({ token }) => isCourseToken(token))) return settlements.submit(wanted, signal);
     return transaction(pool, sql => settleWithCourses(sql, wanted, fallback));
   }
 
   /** Undoes a claim whose caller has gone, so that nobody has to wait for its lease to end. */
   async function giveBack(held: Held[]): Promise<void> {
     if (held.length === 0) return;
-    await settlements.submit(held.map(givenBack));
+    await settlements.submit(held.map(givenBack), undefined, { undoes: true });
     doorbell.ring(WORK);
   }
 }

@@ -1,5 +1,6 @@
 import type { DescService } from '@bufbuild/protobuf';
 import type { Client } from '@grpc/grpc-js';
+import type { AdmissionLimits } from '../../src/grpc/admission.ts';
 import { type Handlers, served } from '../../src/grpc/bind.ts';
 import type { CallReport } from '../../src/grpc/call.ts';
 import { createClient, type TypedClient } from '../../src/grpc/client.ts';
@@ -23,9 +24,8 @@ export async function startToy<S extends DescService>(
   const server = await startServer([served(service, handlers as Handlers<S>)], {
     address: '127.0.0.1:0',
     maxMessageBytes: 4 * 1024 * 1024,
-    maxCallsPerConnection: 1000,
-    maxStreams: 100,
-    maxStreamsPerConnection: 100,
+    maxConnections: 1000,
+    limits: generous,
     callTimeoutMs: 5000,
     writeTimeoutMs: 5000,
     keepaliveMs: 30_000,
@@ -48,3 +48,16 @@ export async function startToy<S extends DescService>(
     },
   };
 }
+
+/** Limits that no test meets by chance. */
+export const generous: AdmissionLimits = {
+  requestBytes: 1_000_000_000,
+  calls: 1000,
+  callsPerConnection: 1000,
+  callsPerCaller: undefined,
+  streams: 100,
+  streamsPerConnection: 100,
+  streamsPerCaller: undefined,
+  bytesPerConnection: undefined,
+  bytesPerCaller: undefined,
+};

@@ -11,6 +11,13 @@ const ages = {
 };
 const notNumbers = ['', 'x', '-1', '1.5', '1e3', ' 5', '0x10'];
 
+const counts = { good: { 1: 1, 1000000: 1_000_000 }, bad: [...notNumbers, '0', '1000001'] };
+const rates = {
+  unset: undefined,
+  good: { 1024: 1024, 1000000000000: 1_000_000_000_000, off: undefined },
+  bad: [...notNumbers, '0', '1023', '1000000000001', 'OFF'],
+};
+
 const files = { unset: undefined, good: { '/etc/tls/tls.crt': '/etc/tls/tls.crt' }, bad: [''] };
 const tls = { TLS_CERT: 'tls.crt', TLS_KEY: 'tls.key' };
 const mutual = { ...tls, TLS_CLIENT_CA: 'ca.crt' };
@@ -89,7 +96,19 @@ const table: Record<Name, Setting> = {
     good: { 65536: 65_536, 1073741824: 1_073_741_824 },
     bad: [...notNumbers, '65535', '1073741825'],
   },
-  MAX_CALLS_PER_CONNECTION: { unset: 2000, good: { 1: 1, 1000000: 1_000_000 }, bad: [...notNumbers, '0', '1000001'] },
+  MAX_CONNECTIONS: { unset: 10_000, ...counts },
+  MAX_CALLS: { unset: 20_000, ...counts },
+  MAX_CALLS_PER_CONNECTION: { unset: 10_000, ...counts },
+  MAX_CALLS_PER_CALLER: { unset: undefined, good: { ...counts.good, off: undefined }, bad: counts.bad },
+  MAX_STREAMS_PER_CALLER: { unset: undefined, good: { ...counts.good, off: undefined }, bad: counts.bad },
+  APPEND_RATE_PER_CONNECTION: rates,
+  APPEND_RATE_PER_CALLER: rates,
+  MAX_REQUEST_BYTES: {
+    unset: 536_870_912,
+    good: { 65536: 65_536, 1099511627776: 1_099_511_627_776 },
+    bad: [...notNumbers, '65535', '1099511627777'],
+  },
+  MAX_WAITING: { unset: 10_000, ...counts },
   MAX_STREAMS_PER_CONNECTION: { unset: 1000, good: { 1: 1, 1000000: 1_000_000 }, bad: [...notNumbers, '0', '1000001'] },
   MAX_STREAMS: { unset: 5000, good: { 1: 1, 1000000: 1_000_000 }, bad: [...notNumbers, '0', '1000001'] },
   DEFAULT_PAGE_SIZE: { unset: 100, good: { 1: 1, 1000: 1000 }, bad: [...notNumbers, '0', '1001'] },
@@ -176,7 +195,10 @@ const rows = Object.entries(table) as [Name, (typeof table)[Name]][];
 describe('loadConfig', () => {
   it('gives every setting its default', () => {
     const defaults = rows.filter(([, { unset }]) => unset !== undefined).map(([name, { unset }]) => [name, unset]);
-    assert.deepEqual(loadConfig({}), { ...Object.fromEntries(defaults), LOG_RETENTION: undefined });
+    const off = rows
+      .filter(([, { unset, good }]) => unset === undefined && 'off' in good)
+      .map(([name]) => [name, undefined]);
+    assert.deepEqual(loadConfig({}), { ...Object.fromEntries(defaults), ...Object.fromEntries(off) });
   });
 
   it('is not disturbed by other variables', () => {

@@ -22,6 +22,7 @@ import { ServerReflection as V1Alpha } from '../../src/gen/grpc/reflection/v1alp
 import { methodDefinition } from '../../src/grpc/definition.ts';
 import { type RunningServer, startServer } from '../../src/grpc/server.ts';
 import { eventually } from '../support/eventually.ts';
+import { generous } from '../support/toy.ts';
 
 for (const version of [V1, V1Alpha]) {
   describe(`reflection as ${version.typeName}`, () => {
@@ -231,9 +232,8 @@ function start(...services: DescService[]): Promise<RunningServer> {
     {
       address: '127.0.0.1:0',
       maxMessageBytes: 1024 * 1024,
-      maxCallsPerConnection: 100,
-      maxStreams: 100,
-      maxStreamsPerConnection: 100,
+      maxConnections: 100,
+      limits: generous,
       callTimeoutMs: 10_000,
       writeTimeoutMs: 10_000,
       keepaliveMs: 60_000,

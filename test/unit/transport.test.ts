@@ -9,7 +9,7 @@ import type { CallContext } from '../../src/grpc/call.ts';
 import { createClient } from '../../src/grpc/client.ts';
 import { eventually } from '../support/eventually.ts';
 import { refused } from '../support/status.ts';
-import { startToy } from '../support/toy.ts';
+import { generous, startToy } from '../support/toy.ts';
 
 const backupIds = ['0123456789abcdef0123456789abcdef'];
 
@@ -360,7 +360,7 @@ describe('the transport, for streams of requests', () => {
           return {};
         },
       },
-      { maxStreams: 1 },
+      { limits: { ...generous, streams: 1 } },
     );
     const abort = new AbortController();
     const open = toy.client.uploadPayload(silent(), { signal: abort.signal });

@@ -1,6 +1,6 @@
 import { strict as assert } from 'node:assert';
 import { Status } from '../../../src/gen/backup/v1/controller_pb.ts';
-import { startBackend } from '../../support/backend.ts';
+import { type Backend, startBackend } from '../../support/backend.ts';
 import { eventually } from '../../support/eventually.ts';
 import { endsWith, refused } from '../../support/status.ts';
 import { claimed, fillQueue, get, queued, standstill } from './work.ts';
@@ -95,57 +95,109 @@ describe('Many who claim at the same time', () => {
     );
   });
 
-  it('give back what they were given too late, when they were cancelled or their deadline has passed', async () => {
+  it('take nothing when they are cancelled or their deadline passes before they were given anything', async () => {
     await using backend = await startBackend();
     const { backupId } = await queued(backend);
-    for (const [attempt, by] of ['CANCELLED', 'DEADLINE_EXCEEDED'].entries()) {
+    for (const by of ['CANCELLED', 'DEADLINE_EXCEEDED'] as const) {
       const cancel = new AbortController();
-      {
-        await using pause = await standstill(backend.database);
-        const options = by === 'CANCELLED' ? { signal: cancel.signal } : { timeoutMs: 500 };
-        const call = backend.controllers.claimControllers({ worker: 'gone' }, options);
-        const ending = endsWith(call, by as 'CANCELLED' | 'DEADLINE_EXCEEDED');
-        await pause.waiting(1);
-        cancel.abort();
-        await ending;
-        await eventually(() => assert.equal(backend.app.admission.calls, 0));
-      }
+      await using pause = await standstill(backend.database);
+      const options = by === 'CANCELLED' ? { signal: cancel.signal } : { timeoutMs: 1000 };
+      const ending = endsWith(backend.controllers.claimControllers({ worker: 'gone' }, options), by);
+      await pause.waiting(1);
+      cancel.abort();
+      await ending;
+      await pause.waiting(0);
+    }
+    const run = await get(backend, backupId);
+    assert.deepEqual([run.status, run.attempt, run.lease], [Status.AWAITING, 0, undefined]);
+    assert.equal((await claimed(backend))[0]!.controller!.attempt, 1);
+  });
+
+  it('give back what they were given too late, with others who are still there', async () => {
+    await using backend = await startBackend();
+    for (const by of ['CANCELLED', 'DEADLINE_EXCEEDED'] as const) {
+      await fillQueue(backend.database, 2, formatOf(by));
+      await using together = await oneStatement(backend, by);
+      const staying = together.staying();
+      await together.leave();
+      assert.equal((await staying).length, 1);
       await eventually(async () => {
-        const run = await get(backend, backupId);
-        assert.deepEqual([run.status, run.attempt, run.lease], [Status.AWAITING, attempt + 1, undefined]);
-        assert.deepEqual([run.lostAttempts, run.startTime !== undefined, run.endTime], [0, true, undefined]);
+        const runs = await backend.database.query(
+          'select status, attempt, leaseworker, lostattempts, endedat from backup_controllers where format = $1 order by status',
+          [formatOf(by)],
+        );
+        assert.deepEqual(
+          runs.map(({ status, attempt, leaseworker, lostattempts, endedat }) => [
+            status,
+            attempt,
+            leaseworker,
+            lostattempts,
+            endedat,
+          ]),
+          [
+            [Status.AWAITING, 1, 'gone', 0, '0'],
+            [Status.EXECUTING, 1, 'staying', 0, '0'],
+          ],
+        );
       });
     }
-    const [one] = await claimed(backend);
-    assert.equal(one!.controller!.attempt, 3);
   });
 
   it('do not bring a run back to the queue that was to be cancelled meanwhile', async () => {
     await using backend = await startBackend();
-    const { backupId } = await queued(backend);
-    const cancel = new AbortController();
-    await using first = await standstill(backend.database);
-    const ending = endsWith(
-      backend.controllers.claimControllers({ worker: 'gone' }, { signal: cancel.signal }),
-      'CANCELLED',
-    );
-    await first.waiting(1);
+    await fillQueue(backend.database, 1, formatOf('CANCELLED'));
+    const [{ backupid: backupId } = {}] = (await backend.database.query('select backupid from backup_controllers')) as {
+      backupid: string;
+    }[];
+    await using together = await oneStatement(backend, 'CANCELLED');
+    const staying = together.staying();
     // Comes between the claim and its undoing: they wait in this order.
     const next = standstill(backend.database);
-    await first.waiting(2);
-    cancel.abort();
-    await ending;
-    // The service has to know that the caller is gone before the claim goes on.
-    await eventually(() => assert.equal(backend.app.admission.calls, 0));
-    await first[Symbol.asyncDispose]();
+    await together.leave(2);
     {
       await using second = await next;
       await second.waiting(1);
       await second.query('update backup_controllers set cancelrequestedat = 1 where backupid = $1', [backupId]);
     }
+    assert.deepEqual(await staying, []);
     await eventually(async () => {
-      const run = await get(backend, backupId);
+      const run = await get(backend, backupId!);
       assert.deepEqual([run.status, run.outcome, run.lease], [Status.FINISHED_ERR, 4, undefined]);
     });
   });
 });
+
+/** Two claims, of who leaves and of who stays, that wait in the same statement for runs of this format, named by how the first one ends. */
+async function oneStatement(backend: Backend, by: 'CANCELLED' | 'DEADLINE_EXCEEDED') {
+  const filter = { format: formatOf(by) };
+  const cancel = new AbortController();
+  const first = await standstill(backend.database);
+  const busy = await first.occupied(() => claimed(backend, { filter: { format: 'none' } }));
+  const options = by === 'CANCELLED' ? { signal: cancel.signal } : { timeoutMs: 3000 };
+  const leaving = endsWith(backend.controllers.claimControllers({ worker: 'gone', filter }, options), by);
+  await eventually(() => assert.equal(backend.app.admission.calls, 3));
+  const staying = claimed(backend, { worker: 'staying', filter });
+  await eventually(() => assert.equal(backend.app.admission.calls, 4));
+  const next = standstill(backend.database);
+  await first.waiting(3);
+  await first[Symbol.asyncDispose]();
+  const second = await next;
+  await Promise.all(busy);
+  await second.waiting(1);
+  return {
+    staying: () => staying,
+    /** The service knows that the one is gone before the statement goes on; so many statements wait then. */
+    async leave(waiting = 1) {
+      await second.waiting(waiting);
+      cancel.abort();
+      await leaving;
+      await eventually(() => assert.equal(backend.app.admission.calls, 1));
+      await second[Symbol.asyncDispose]();
+    },
+    [Symbol.asyncDispose]: () => second[Symbol.asyncDispose](),
+  };
+}
+
+function formatOf(by: string): string {
+  return by.slice(0, 4).toLowerCase();
+}

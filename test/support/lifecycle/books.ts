@@ -68,7 +68,7 @@ export class Books implements AsyncDisposable {
   }
 }
 
-const together = { name: 'books', lanes: 1, weight: 100, weigh: () => 1 };
+const together = { name: 'books', lanes: 1, weight: 100, weigh: () => 1, most: Number.POSITIVE_INFINITY };
 
 const SEE = `
   select wanted.backupid, h.lastid, h.sealedid, c.controller <> '' as payload,
