@@ -37,6 +37,16 @@ export const settings = z.object({
     .url({ protocol: /^postgres(ql)?$/, error: 'must be a postgresql:// URL' })
     .optional()
     .describe('PostgreSQL to use; without it an embedded one is started'),
+  DATABASE_DIRECT_URL: z
+    .url({ protocol: /^postgres(ql)?$/, error: 'must be a postgresql:// URL' })
+    .optional()
+    .describe(
+      'The same database past the pooler, when DATABASE_URL is one in transaction mode (PgBouncer): for migrations and for the one connection that listens',
+    ),
+  MIGRATE: z
+    .enum(['on', 'off'])
+    .default('on')
+    .describe('Bring the schema up to date at the start; off, refuse to start when it is not, for a role that may not'),
   DATA_DIR: z.string().min(1).default('.data/postgres').describe('Where the embedded PostgreSQL keeps its data'),
   LISTEN: z
     .string()
@@ -148,7 +158,7 @@ export function loadConfig(env: Record<string, string | undefined>): Config {
   const result = settings.safeParse(env);
   if (result.success) return result.data;
   const problems = result.error.issues.map(({ path: [name], message }) => {
-    const value = name === 'DATABASE_URL' ? '...' : env[String(name)]; // that one holds a password
+    const value = /^DATABASE_.*URL$/.test(String(name)) ? '...' : env[String(name)]; // those hold passwords
     return `  ${String(name)}=${value}: ${message}`;
   });
   throw new ConfigError(`These settings are wrong:\n${problems.join('\n')}`);

@@ -1,21 +1,18 @@
 import pg from 'pg';
 import type { DatabaseOptions } from './orm.ts';
+import { sessionOptions } from './session.ts';
 
 /**
  * Connections for the few statements that run all the time, whose plan does not depend on their parameters: it is made once for each
  * connection. Left to itself PostgreSQL plans those that unnest arrays anew each time, because it knows the arrays' lengths then: a claim of one
  * took 1.6 ms instead of 0.9 and its finish 2.0 instead of 0.9. For other statements a plan that knows nothing of the parameters may be a bad one.
  */
-export function openHotPool({ url, connectTimeoutMs, statementTimeoutMs, log }: Omit<DatabaseOptions, 'poolSize'>) {
+export function openHotPool({ url, log, ...session }: Omit<DatabaseOptions, 'poolSize' | 'lockTimeoutMs'>) {
   const pool = new pg.Pool({
     connectionString: url,
-    application_name: 'backup-management',
     max: CONNECTIONS,
-    options: '-c plan_cache_mode=force_generic_plan',
-    connectionTimeoutMillis: connectTimeoutMs,
-    statement_timeout: statementTimeoutMs,
-    query_timeout: statementTimeoutMs + 1000,
-    keepAlive: true,
+    ...sessionOptions(session),
+    ...(!session.pooler && { options: '-c plan_cache_mode=force_generic_plan' }),
   });
   // One that breaks while nothing uses it is told here only; without a listener it would end the process.
   pool.on('error', error => log(`a connection has ended: ${error.message}`));
