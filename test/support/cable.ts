@@ -6,6 +6,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 export class Cable implements AsyncDisposable {
   readonly #server: Server;
   readonly #sockets = new Set<Socket>();
+  readonly #frozen = new Set<Socket>();
   connections = 0;
   /** How long whatever comes from now on takes in each direction, in milliseconds. */
   latencyMs = 0;
@@ -26,13 +27,17 @@ export class Cable implements AsyncDisposable {
     return (this.#server.address() as { port: number }).port;
   }
 
-  /** From now on nothing comes through the connections that are open; new ones work. */
+  /** From now on nothing comes through the connections that are open, not even that they are closed; new ones work. */
   freeze(): void {
-    for (const socket of this.#sockets) socket.pause();
+    for (const socket of this.#sockets) {
+      socket.pause();
+      this.#frozen.add(socket);
+    }
   }
 
   /** Closes the connections that are open; new ones work. */
   cut(): void {
+    this.#frozen.clear();
     for (const socket of this.#sockets) socket.resetAndDestroy();
   }
 
@@ -52,7 +57,7 @@ export class Cable implements AsyncDisposable {
       from.on('error', () => {});
       from.on('close', () => {
         this.#sockets.delete(from);
-        to.destroy();
+        if (!this.#frozen.delete(from)) to.destroy();
       });
     }
   }
