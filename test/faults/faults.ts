@@ -62,9 +62,8 @@ export const FAULTS: Record<string, Fault> = {
     const client = new pg.Client({ connectionString: house.url });
     await client.connect();
     try {
-      await client.query(
-        'begin; lock table backup_controllers, backup_log_heads, backup_courses in access exclusive mode',
-      );
+      const table = dice.pick(['backup_controllers', 'backup_log_heads', 'backup_courses']);
+      await client.query(`begin; lock table ${table} in access exclusive mode`);
       await lasts(dice);
     } finally {
       await client.end();
