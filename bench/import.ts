@@ -2,7 +2,6 @@ import { execFileSync } from 'node:child_process';
 import { join } from 'node:path';
 import pg from 'pg';
 import { migrate } from '../src/db/migrate.ts';
-import { openOrm } from '../src/db/orm.ts';
 import { alternate, compare, type Figure } from './figure.ts';
 import { createDatabase } from './service.ts';
 
@@ -65,9 +64,7 @@ async function imported(serverUrl: string, moodle: string): Promise<number> {
 
 async function inserted(serverUrl: string): Promise<number> {
   const url = await createDatabase(serverUrl, 'bench_import');
-  const orm = await openOrm({ url, poolSize: 2, connectTimeoutMs: 5000, statementTimeoutMs: 60_000, log: () => {} });
-  await migrate(orm, url);
-  await orm.close();
+  await migrate(url);
   return withClient(url, async client => {
     await fill(client);
     const start = performance.now();

@@ -12,7 +12,7 @@ import { courseService } from './course/service.ts';
 import { Doorbell } from './db/doorbell.ts';
 import { startEmbeddedPostgres } from './db/embedded.ts';
 import { openHotPool } from './db/hot.ts';
-import { migrate } from './db/migrate.ts';
+import { migrate, requireSchema } from './db/migrate.ts';
 import { openOrm } from './db/orm.ts';
 import { Setting } from './db/setting.ts';
 import { sqlOn, transaction } from './db/sql.ts';
@@ -77,15 +77,18 @@ export async function startApp(config: Config, log: Logger): Promise<App> {
     url,
     connectTimeoutMs: config.DATABASE_CONNECT_TIMEOUT,
     statementTimeoutMs: config.CALL_TIMEOUT,
+    pooler: config.DATABASE_DIRECT_URL !== undefined,
     log: (message: string) => log.debug(message),
   };
+  const directUrl = config.DATABASE_DIRECT_URL ?? url;
+  if (config.MIGRATE === 'off') await requireSchema(directUrl);
+  else for (const name of await migrate(directUrl)) log.info({ migration: name }, 'migrated');
   const orm = await openOrm({ ...database, poolSize: config.DATABASE_POOL_SIZE });
   opening.defer(() => orm.close());
-  for (const name of await migrate(orm, url)) log.info({ migration: name }, 'migrated');
   const pool: Pool = await orm.em.getConnection().getNativeClient();
   const doorbell = opening.use(
     new Doorbell({
-      url,
+      url: directUrl,
       enabled: config.NOTIFY === 'on',
       heartbeatMs: config.NOTIFY_HEARTBEAT,
       warn: message => log.warn(message),

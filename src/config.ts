@@ -58,6 +58,16 @@ export const settings = z.object({
     .url({ protocol: /^postgres(ql)?$/, error: 'must be a postgresql:// URL' })
     .optional()
     .describe('PostgreSQL to use; without it an embedded one is started'),
+  DATABASE_DIRECT_URL: z
+    .url({ protocol: /^postgres(ql)?$/, error: 'must be a postgresql:// URL' })
+    .optional()
+    .describe(
+      'The same database past the pooler, when DATABASE_URL is one in transaction mode (PgBouncer): for migrations and for the one connection that listens',
+    ),
+  MIGRATE: z
+    .enum(['on', 'off'])
+    .default('on')
+    .describe('Bring the schema up to date at the start; off, refuse to start when it is not, for a role that may not'),
   DATA_DIR: z.string().min(1).default('.data/postgres').describe('Where the embedded PostgreSQL keeps its data'),
   LISTEN: z
     .string()
@@ -284,7 +294,7 @@ export function loadConfig(env: Record<string, string | undefined>): Config {
     : result.error.issues.map(({ path: [name], message }) => [String(name), message]);
   if (result.success && wrong.length === 0) return result.data;
   const problems = wrong.map(([name, message]) => {
-    const value = name === 'DATABASE_URL' ? '...' : env[name!]; // that one holds a password
+    const value = /^DATABASE_.*URL$/.test(name!) ? '...' : env[name!]; // those hold passwords
     return `  ${name}=${value}: ${message}`;
   });
   throw new ConfigError(`These settings are wrong:\n${problems.join('\n')}`);

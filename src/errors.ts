@@ -139,15 +139,23 @@ function fromDatabase(error: Error & { code?: unknown }): StatusError | undefine
       cause: error,
     });
   }
+  if (EXHAUSTED_STATES.test(state)) {
+    return new StatusError(ErrorReason.DATABASE_EXHAUSTED, 'the database has no space or memory left', {
+      details: [retryAfter(5000)],
+      cause: error,
+    });
+  }
   if (state === '57014') {
     return new StatusError(ErrorReason.DEADLINE_EXCEEDED, 'the call took too long', { cause: error });
   }
   return undefined;
 }
 
-// Class 08 and 57P0x of PostgreSQL, too many connections, and what node says of a socket that fails.
+// Class 08 and 57P0x of PostgreSQL, a transaction that stood still for too long, a server that has become a standby, too many connections, and what node says of a socket that fails.
 const OUTAGE_STATES =
-  /^(08...|57P0[1-5]|53300|ECONNREFUSED|ECONNRESET|EPIPE|ETIMEDOUT|EHOSTUNREACH|ENETUNREACH|ENOTFOUND|EAI_AGAIN)$/;
+  /^(08...|57P0[1-5]|25P03|25006|53300|ECONNREFUSED|ECONNRESET|EPIPE|ETIMEDOUT|EHOSTUNREACH|ENETUNREACH|ENOTFOUND|EAI_AGAIN)$/;
+// Disk, memory, and other limits of the server; not its connections, which others give back.
+const EXHAUSTED_STATES = /^53(000|100|200|400)$/;
 // pg has no codes for these.
 const OUTAGE_MESSAGES =
   /^(Connection terminated|Client has encountered a connection error|timeout exceeded when trying to connect|Query read timeout|Client was closed|database ".*" is not currently accepting connections)/;

@@ -3,7 +3,6 @@ import { Command, InvalidArgumentError } from 'commander';
 import pg from 'pg';
 import { startEmbeddedPostgres } from '../db/embedded.ts';
 import { migrate } from '../db/migrate.ts';
-import { openOrm } from '../db/orm.ts';
 import { importMoodle, isComplete, type Progress, type Tally } from '../moodle/import.ts';
 import { openSource } from '../moodle/open.ts';
 import { SourceError } from '../moodle/source.ts';
@@ -57,8 +56,7 @@ async function openTarget(
 ): Promise<AsyncDisposable & { pool: pg.Pool }> {
   await using opening = new AsyncDisposableStack();
   const url = given ?? opening.use(await startEmbeddedPostgres({ dataDir })).url;
-  const orm = await openOrm({ url, poolSize: 2, connectTimeoutMs: 10_000, statementTimeoutMs: 600_000, log: () => {} });
-  await migrate(orm, url).finally(() => orm.close());
+  await migrate(url);
   const pool = new pg.Pool({ connectionString: url, application_name: 'backup-management import', max: 2 });
   // One that breaks while nothing uses it is told here only; whatever uses it next fails by itself.
   pool.on('error', () => {});

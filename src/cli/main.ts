@@ -1,11 +1,13 @@
 import { Command } from 'commander';
 import { canaryCommand } from './canary.ts';
 import { importCommand } from './import.ts';
+import { migrateCommand } from './migrate.ts';
 
 const program = new Command('backup-management')
   .description('Tools for those who run Backup Management.')
   .addCommand(importCommand(process.env))
-  .addCommand(canaryCommand());
+  .addCommand(canaryCommand())
+  .addCommand(migrateCommand(process.env));
 tellWrongUse(program);
 await program.parseAsync();
 

@@ -1,5 +1,6 @@
 import pg from 'pg';
 import type { DatabaseOptions } from './orm.ts';
+import { sessionOptions } from './session.ts';
 import { guard } from './wanted.ts';
 
 /**
@@ -9,20 +10,15 @@ import { guard } from './wanted.ts';
  */
 export function openHotPool({
   url,
-  connectTimeoutMs,
-  statementTimeoutMs,
   mostWaiting,
   log,
-}: Omit<DatabaseOptions, 'poolSize'> & { mostWaiting: number }) {
+  ...session
+}: Omit<DatabaseOptions, 'poolSize' | 'lockTimeoutMs'> & { mostWaiting: number }) {
   const pool = new pg.Pool({
     connectionString: url,
-    application_name: 'backup-management',
     max: CONNECTIONS,
-    options: '-c plan_cache_mode=force_generic_plan',
-    connectionTimeoutMillis: connectTimeoutMs,
-    statement_timeout: statementTimeoutMs,
-    query_timeout: statementTimeoutMs + 1000,
-    keepAlive: true,
+    ...sessionOptions(session),
+    ...(!session.pooler && { options: '-c plan_cache_mode=force_generic_plan' }),
   });
   guard(pool, mostWaiting);
   // One that breaks while nothing uses it is told here only; without a listener it would end the process.

@@ -1,31 +1,79 @@
 import { readdir } from 'node:fs/promises';
 import { parse } from 'node:path';
-import type { MikroORM } from '@mikro-orm/postgresql';
+import { setTimeout as delay } from 'node:timers/promises';
 import pg from 'pg';
-import { MIGRATIONS } from './orm.ts';
+import { MIGRATIONS, openOrm } from './orm.ts';
 
-/** Brings the schema up to date. One replica at a time does it, the others wait; the lock goes with the connection, however it ends. */
-export async function migrate(orm: MikroORM, url: string): Promise<string[]> {
-  const client = new pg.Client({ connectionString: url, application_name: 'backup-management migrations' });
-  await client.connect();
+/**
+ * Brings the schema up to date, and returns the names of the migrations that did. One replica at a time does it, the others wait; the lock goes
+ * with the connection, however it ends. All of them are one transaction: when one fails nothing has changed. A statement that waits for a lock has
+ * everybody wait behind it who uses the table; it gives up soon, and all are tried again a little later.
+ */
+export async function migrate(url: string): Promise<string[]> {
+  await using client = await connected(url);
+  if ((await missing(client)).length === 0) return [];
+  await client.query('select pg_advisory_lock($1)', [LOCK]);
+  const orm = await openOrm({
+    url,
+    poolSize: 2,
+    connectTimeoutMs: 10_000,
+    statementTimeoutMs: LONGEST_MS,
+    lockTimeoutMs: LOCK_TIMEOUT_MS,
+    log: () => {},
+  });
   try {
-    if (await isUpToDate(client)) return [];
-    await client.query('select pg_advisory_lock($1)', [LOCK]);
-    const applied = await orm.migrator.up();
-    return applied.map(migration => migration.name);
+    for (let attempt = 1; ; attempt++) {
+      try {
+        return (await orm.migrator.up()).map(({ name }) => name);
+      } catch (error) {
+        if (!isLocked(error) || attempt === ATTEMPTS) throw error;
+        await delay(PAUSE_MS);
+      }
+    }
   } finally {
-    await client.end();
+    await orm.close();
   }
 }
 
-/** Whether there is nothing to do, as at nearly every start: the migrator takes 60 ms to find that out. */
-async function isUpToDate(client: pg.Client): Promise<boolean> {
-  const files = (await readdir(MIGRATIONS)).filter(file => file.endsWith('.ts'));
+/** Fails unless all migrations of this version are there. Those of a later one may be, too. */
+export async function requireSchema(url: string): Promise<void> {
+  await using client = await connected(url);
+  const names = await missing(client);
+  if (names.length === 0) return;
+  throw new Error(
+    `the database lacks ${names.join(', ')}: run \`npm run cli -- migrate\` as the role that owns the tables, or set MIGRATE=on`,
+  );
+}
+
+/** Names of those that are still to come: none at nearly every start, and the migrator takes 60 ms to find that out. */
+async function missing(client: pg.Client): Promise<string[]> {
+  const names = (await readdir(MIGRATIONS)).filter(file => file.endsWith('.ts')).map(file => parse(file).name);
   const { rows } = await client.query("select to_regclass('backup_migrations') is not null as there");
-  if (!rows[0].there) return false;
+  if (!rows[0].there) return names;
   const applied = new Set((await client.query('select name from backup_migrations')).rows.map(({ name }) => name));
-  return files.every(file => applied.has(parse(file).name));
+  return names.filter(name => !applied.has(name));
+}
+
+async function connected(url: string): Promise<pg.Client & AsyncDisposable> {
+  const client = new pg.Client({ connectionString: url, application_name: 'backup-management migrations' });
+  await client.connect();
+  return Object.assign(client, { [Symbol.asyncDispose]: () => client.end() });
+}
+
+/** Whether it has waited for a lock for too long, or stood in the way of somebody. */
+function isLocked(error: unknown): boolean {
+  for (let at = error; at instanceof Error; at = at.cause) {
+    if (/^(55P03|40P01)$/.test((at as { code?: string }).code ?? '')) return true;
+  }
+  return false;
 }
 
 /** "backup" in hexadecimal digits of ASCII: no other program should take the same. */
 const LOCK = 0x6261636b7570n;
+
+/** A table of logs may be large. */
+const LONGEST_MS = 3_600_000;
+
+const LOCK_TIMEOUT_MS = 2000;
+const PAUSE_MS = 1000;
+const ATTEMPTS = 20;

@@ -7,6 +7,7 @@ import { LogEntry, LogHead, LogRequest, LogWriter } from '../log/entity.ts';
 import { LogImport } from '../moodle/entity.ts';
 import { Payload, PayloadChunk } from '../payload/entity.ts';
 import { AnsweredRequest } from '../request/entity.ts';
+import { sessionOptions } from './session.ts';
 import { Setting } from './setting.ts';
 
 export type DatabaseOptions = {
@@ -16,6 +17,10 @@ export type DatabaseOptions = {
   connectTimeoutMs: number;
   /** How long one statement may run. */
   statementTimeoutMs: number;
+  /** How long a statement may wait for a lock; without it as long as it may run. */
+  lockTimeoutMs?: number;
+  /** Whether a pooler in transaction mode, such as PgBouncer, is in between. */
+  pooler?: boolean;
   /** Told of migrations, and of connections that break while nothing uses them. */
   log: (message: string) => void;
 };
@@ -48,12 +53,8 @@ export function openOrm(options: DatabaseOptions): Promise<MikroORM> {
       forceUtcTimezone: true,
       pool: { min: 0, max: options.poolSize },
       driverOptions: {
-        application_name: 'backup-management',
-        connectionTimeoutMillis: options.connectTimeoutMs,
-        statement_timeout: options.statementTimeoutMs,
-        // The server's own limit cannot be counted on when the connection itself is dead.
-        query_timeout: options.statementTimeoutMs + 1000,
-        keepAlive: true,
+        ...sessionOptions(options),
+        ...(options.lockTimeoutMs && { lock_timeout: options.lockTimeoutMs }),
       },
       logger: options.log,
       colors: false,

@@ -81,8 +81,7 @@ describe('The migrations', () => {
     await using other = await createEmptyDatabase();
     const keys = [];
     for (const database of [one, other]) {
-      await using orm = await open(database);
-      await migrate(orm, database.url);
+      await migrate(database.url);
       keys.push((await database.query("select value from backup_settings where name = 'token_key'"))[0]!['value']);
     }
     assert.notEqual(keys[0], keys[1]);

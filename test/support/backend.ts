@@ -58,7 +58,7 @@ export async function startReplica(
   settings: Record<string, string> = {},
   log = pino({ level: process.env['TEST_SERVICE_LOG'] ?? 'silent' }),
 ): Promise<Replica> {
-  const app = await startApp(loadConfig({ ...testSettings, ...settings, DATABASE_URL: databaseUrl }), log);
+  const app = await startApp(loadConfig({ ...testSettings, ...through(databaseUrl), ...settings }), log);
   const address = `127.0.0.1:${app.port}`;
   const channel = connect(address);
   let closing: Promise<void> | undefined;
@@ -67,6 +67,16 @@ export async function startReplica(
     channel.close();
   };
   return { app, address, channel, ...clients(channel), [Symbol.asyncDispose]: () => (closing ??= close()) };
+}
+
+/** The address of a database, or those by way of the pooler of the run. */
+function through(databaseUrl: string): Record<string, string> {
+  const pooler = process.env['TEST_POOLER_URL'];
+  if (!pooler) return { DATABASE_URL: databaseUrl };
+  return {
+    DATABASE_URL: Object.assign(new URL(databaseUrl), { port: new URL(pooler).port }).href,
+    DATABASE_DIRECT_URL: databaseUrl,
+  };
 }
 
 /** A channel with a connection of its own; close it. */

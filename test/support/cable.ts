@@ -1,11 +1,15 @@
 import { once } from 'node:events';
 import { connect, createServer, type Server, type Socket } from 'node:net';
+import { setTimeout as delay } from 'node:timers/promises';
 
 /** A TCP connection to a server that can go dead without being closed, as when a cable is cut or a firewall forgets it. */
 export class Cable implements AsyncDisposable {
   readonly #server: Server;
   readonly #sockets = new Set<Socket>();
+  readonly #frozen = new Set<Socket>();
   connections = 0;
+  /** How long whatever comes from now on takes in each direction, in milliseconds. */
+  latencyMs = 0;
 
   private constructor(server: Server) {
     this.#server = server;
@@ -23,9 +27,18 @@ export class Cable implements AsyncDisposable {
     return (this.#server.address() as { port: number }).port;
   }
 
-  /** From now on nothing comes through the connections that are open; new ones work. */
+  /** From now on nothing comes through the connections that are open, not even that they are closed; new ones work. */
   freeze(): void {
-    for (const socket of this.#sockets) socket.pause();
+    for (const socket of this.#sockets) {
+      socket.pause();
+      this.#frozen.add(socket);
+    }
+  }
+
+  /** Closes the connections that are open; new ones work. */
+  cut(): void {
+    this.#frozen.clear();
+    for (const socket of this.#sockets) socket.resetAndDestroy();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -40,12 +53,30 @@ export class Cable implements AsyncDisposable {
       [far, near],
     ] as const) {
       this.#sockets.add(from);
-      from.on('data', data => to.write(data));
+      from.on('data', this.#carrier(to));
       from.on('error', () => {});
       from.on('close', () => {
         this.#sockets.delete(from);
-        to.destroy();
+        if (!this.#frozen.delete(from)) to.destroy();
       });
     }
+  }
+
+  /** What is slow stays in its order, also when the latency changes. */
+  #carrier(to: Socket): (data: Buffer) => void {
+    let carried = Promise.resolve();
+    let waiting = 0;
+    return data => {
+      if (this.latencyMs === 0 && waiting === 0) {
+        to.write(data);
+        return;
+      }
+      waiting++;
+      const arrival = Promise.all([carried, delay(this.latencyMs)]);
+      carried = arrival.then(() => {
+        waiting--;
+        to.write(data);
+      });
+    };
   }
 }

@@ -41,10 +41,7 @@ export async function createDatabase(): Promise<Database> {
 export async function createTemplate(): Promise<void> {
   await administer(`drop database if exists ${TEMPLATE} with (force)`);
   await administer(`create database ${TEMPLATE}`);
-  const url = urlOf(TEMPLATE);
-  const orm = await openTestOrm(url);
-  await migrate(orm, url);
-  await orm.close();
+  await migrate(urlOf(TEMPLATE));
 }
 
 export async function dropTemplate(): Promise<void> {

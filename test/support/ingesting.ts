@@ -44,6 +44,7 @@ export async function ingestAll(
   writer: Ingesting,
   batches: string[][],
   patience = Number.POSITIVE_INFINITY,
+  passes = isBroken,
 ): Promise<{ streams: number }> {
   const who = { writerId: randomUUID(), ...writer };
   let acknowledged = 0n;
@@ -66,11 +67,15 @@ export async function ingestAll(
       }
       if (acknowledged === BigInt(batches.length)) return { streams };
     } catch (error) {
-      if (![status.UNAVAILABLE, status.CANCELLED].includes((error as ServiceError).code)) throw error;
+      if (!passes(error as ServiceError)) throw error;
       if (streams > 1000) throw error;
     } finally {
       started.reject(new Error('the stream is over'));
     }
     await new Promise(resolve => setTimeout(resolve, 20));
   }
+}
+
+function isBroken({ code }: ServiceError): boolean {
+  return code === status.UNAVAILABLE || code === status.CANCELLED;
 }

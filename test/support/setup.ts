@@ -3,11 +3,13 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type EmbeddedPostgres, startEmbeddedPostgres } from '../../src/db/embedded.ts';
 import { createTemplate, dropTemplate } from './database.ts';
+import { type Pooler, startPgbouncer } from './pgbouncer.ts';
 
 let embedded: EmbeddedPostgres | undefined;
 let folder: string | undefined;
+let pooler: Pooler | undefined;
 
-/** One PostgreSQL for the run: that of TEST_DATABASE_URL, else an embedded one that nobody else uses. */
+/** One PostgreSQL for the run: that of TEST_DATABASE_URL, else an embedded one that nobody else uses; with TEST_POOLER=on a PgBouncer before it. */
 export async function mochaGlobalSetup(): Promise<void> {
   if (!process.env['TEST_DATABASE_URL']) {
     folder = mkdtempSync(join(fastFolder(), 'backup-management-test-'));
@@ -15,9 +17,13 @@ export async function mochaGlobalSetup(): Promise<void> {
     process.env['TEST_DATABASE_URL'] = embedded.url;
   }
   await createTemplate();
+  if (process.env['TEST_POOLER'] !== 'on') return;
+  pooler = await startPgbouncer(process.env['TEST_DATABASE_URL']!);
+  process.env['TEST_POOLER_URL'] = pooler.urlOf(process.env['TEST_DATABASE_URL']!);
 }
 
 export async function mochaGlobalTeardown(): Promise<void> {
+  await pooler?.[Symbol.asyncDispose]();
   await dropTemplate();
   await embedded?.[Symbol.asyncDispose]();
   if (folder) rmSync(folder, { recursive: true, force: true });

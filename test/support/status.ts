@@ -85,3 +85,16 @@ async function failure(call: Promise<unknown>): Promise<ServiceError> {
 function fields(badRequest: BadRequest | undefined): string[] {
   return [...new Set(badRequest?.fieldViolations.map(violation => violation.field))];
 }
+
+const PASSING = new Set<number>([status.UNAVAILABLE, status.DEADLINE_EXCEEDED, status.CANCELLED]);
+
+const PASSING_REASONS = new Set(['CONFLICT', 'OVERLOADED', 'DATABASE_EXHAUSTED']);
+
+/** Whether a client should ask again: by its code, or the reason that the service gave. What is INTERNAL or UNKNOWN by the service is not. */
+export function isPassing(error: ServiceError): boolean {
+  if (PASSING.has(error.code)) return true;
+  const said = error.metadata?.get('grpc-status-details-bin') ?? [];
+  if (said.length > 0) return PASSING_REASONS.has(detailsOf(error.metadata).info?.reason ?? '');
+  // What grpc-js says by itself of a connection that breaks in the middle of an answer.
+  return error.code === status.INTERNAL && /RST_STREAM|GOAWAY/.test(error.details);
+}

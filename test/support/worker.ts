@@ -13,14 +13,21 @@ import { LogService } from '../../src/gen/backup/v1/log_pb.ts';
 import { createClient } from '../../src/grpc/client.ts';
 import { Dice } from './dice.ts';
 import { type Told, writeRecord } from './record.ts';
-import { detailsOf } from './status.ts';
+import { detailsOf, isPassing } from './status.ts';
 
 type Run = { backupId: string; leaseToken: string; attempt: number; progress: number };
 
 const [name, seed, folder, ...addresses] = process.argv.slice(2) as [string, string, string, ...string[]];
+// Which runs it claims, and how long it waits for an answer.
+const format = process.env['WORKER_FORMAT'] ?? '';
+const timeoutMs = 6000;
 const dice = new Dice(Number(seed));
 const replicas = addresses.map(address => {
-  const channel = new Client(address, credentials.createInsecure());
+  const channel = new Client(address, credentials.createInsecure(), {
+    'grpc.keepalive_time_ms': 1000,
+    'grpc.keepalive_timeout_ms': 1000,
+    'grpc.max_reconnect_backoff_ms': 500,
+  });
   return { controllers: createClient(ControllerService, channel), logs: createClient(LogService, channel), channel };
 });
 let current = dice.below(replicas.length);
@@ -53,13 +60,14 @@ async function work(claimed: Run[]): Promise<void> {
 async function claim(): Promise<Run[]> {
   const request = {
     worker: name,
+    filter: { format },
     maxControllers: 1 + dice.below(5),
     leaseDuration: { seconds: 1n },
     wait: { seconds: BigInt(dice.below(3)) },
     requestId: perhaps(),
   };
   const answer = await send(request, replica =>
-    replica.controllers.claimControllers(request, { signal: stop.signal }),
+    replica.controllers.claimControllers(request, { signal: stop.signal, timeoutMs }),
   ).catch((error: ServiceError) => {
     if (stop.signal.aborted && error.code === status.CANCELLED) return undefined;
     throw error;
@@ -77,7 +85,7 @@ async function report(runs: Run[]): Promise<Run[]> {
   for (const run of runs) run.progress += (1 - run.progress) * (0.01 + dice.below(1000) / 2500);
   const reports = runs.map(({ backupId, leaseToken, progress }) => ({ backupId, leaseToken, progress }));
   const request = { reports, requestId: perhaps() };
-  const answer = await send(request, replica => replica.controllers.reportProgress(request));
+  const answer = await send(request, replica => replica.controllers.reportProgress(request, { timeoutMs }));
   return runs.filter((run, i) => {
     if (!answer) return tell(run, { what: 'unknown' });
     const { error, progress, leaseExpireTime } = answer.results[i]!;
@@ -92,7 +100,7 @@ async function append(run: Run): Promise<Run[]> {
   const entries = Array.from({ length: 1 + dice.below(3) }, (_, i) => entry(run, `line ${i}`));
   const request = { backupId, leaseToken, entries, requestId: perhaps() };
   const held = await unlessLost(run, async () => {
-    const answer = await send(request, replica => replica.logs.appendLogs(request));
+    const answer = await send(request, replica => replica.logs.appendLogs(request, { timeoutMs }));
     if (!answer) return { what: 'unknown' };
     return { what: 'append', firstId: Number(answer.firstId), lastId: Number(answer.lastId) };
   });
@@ -103,7 +111,7 @@ async function release(run: Run): Promise<void> {
   const { backupId, leaseToken } = run;
   const request = { backupId, leaseToken, requestId: perhaps() };
   await unlessLost(run, async () => {
-    const answer = await send(request, replica => replica.controllers.releaseController(request));
+    const answer = await send(request, replica => replica.controllers.releaseController(request, { timeoutMs }));
     return { what: answer ? 'release' : 'unknown' };
   });
 }
@@ -116,7 +124,7 @@ async function finish(runs: Run[]): Promise<void> {
     return { backupId, leaseToken, outcome, reason, entries: [entry(run, 'ends')] };
   });
   const request = { finishes, requestId: perhaps() };
-  const answer = await send(request, replica => replica.controllers.finishControllers(request));
+  const answer = await send(request, replica => replica.controllers.finishControllers(request, { timeoutMs }));
   for (const [i, run] of runs.entries()) {
     if (!answer) {
       tell(run, { what: 'unknown' });
@@ -136,7 +144,8 @@ async function send<A>(
     try {
       return await ask(replicas[current % replicas.length]!);
     } catch (error) {
-      if ((error as ServiceError).code !== status.UNAVAILABLE) throw error;
+      if (stop.signal.aborted && (error as ServiceError).code === status.CANCELLED) throw error;
+      if (!isPassing(error as ServiceError)) throw error;
       current++;
       await delay(20);
       if (!requestId) return undefined;

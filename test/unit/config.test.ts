@@ -38,6 +38,12 @@ const table: Record<Name, Setting> = {
     good: { 'postgresql://a:b@c:5/d': 'postgresql://a:b@c:5/d', 'postgres://c/d': 'postgres://c/d' },
     bad: ['', 'c:5/d', 'mysql://c/d', 'http://postgresql'],
   },
+  DATABASE_DIRECT_URL: {
+    unset: undefined,
+    good: { 'postgresql://a:b@c:5/d': 'postgresql://a:b@c:5/d' },
+    bad: ['', 'c:5/d', 'mysql://c/d'],
+  },
+  MIGRATE: { unset: 'on', good: { on: 'on', off: 'off' }, bad: ['', 'ON', 'true', '1'] },
   DATA_DIR: { unset: '.data/postgres', good: { '/var/lib/backup': '/var/lib/backup' }, bad: [''] },
   LISTEN: {
     unset: '127.0.0.1:50051',

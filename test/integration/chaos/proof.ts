@@ -25,18 +25,19 @@ type Row = {
 };
 
 /**
- * Fails unless every run has ended once and was never written by two workers at a time: for every run, what the workers were told must fit
+ * Fails unless every run of a format has ended once and was never written by two workers at a time: for every run, what the workers were told must fit
  * with each other and with what the database holds.
  */
 export async function prove(
-  database: Database,
+  database: Pick<Database, 'query'>,
   records: WorkerRecord[],
   killed: ReadonlySet<string>,
+  format = 'moodle2',
 ): Promise<Figures> {
   const byRun = Map.groupBy(records, ({ backupId }) => backupId);
   const tokens = records.filter(of('claim')).map(({ token }) => token);
   assert.equal(new Set(tokens).size, tokens.length, 'a token was given twice');
-  const runs = (await database.query(RUNS)) as Row[];
+  const runs = (await database.query(RUNS, [format])) as Row[];
   const givenBack = runs.map(run => {
     try {
       return proveRun(run, byRun.get(run.backupid) ?? [], killed);
@@ -171,4 +172,5 @@ const RUNS = `
          (select json_agg(json_build_object('id', l.id, 'level', l.loglevel, 'attempt', l.attempt, 'message', l.message,
                                             'millis', l.created_at * 1000 + l.created_nanos / 1000000) order by l.id)
           from backup_logs l where l.backupid = c.backupid) as entries
-  from backup_controllers c left join backup_log_heads h on h.backupid = c.backupid`;
+  from backup_controllers c left join backup_log_heads h on h.backupid = c.backupid
+  where c.format = $1`;

@@ -1,0 +1,58 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import type { ServiceError } from '@grpc/grpc-js';
+import type { Options } from '../../src/grpc/client.ts';
+import type { Dice } from '../support/dice.ts';
+import { isPassing } from '../support/status.ts';
+import type { Model } from './model.ts';
+import type { ServiceProcess } from './service-process.ts';
+
+/** Where an actor acts, until `stop`. */
+export type Scene = { replicas: ServiceProcess[]; model: Model; dice: Dice; stop: AbortSignal };
+
+type Ask<T> = (replica: ServiceProcess, options: Options) => Promise<T>;
+
+/** A client as the contract wants it: sends again what may be sent again, to one replica and then to the other. */
+export class Caller {
+  readonly name: string;
+  readonly #scene: Scene;
+  #turn: number;
+
+  constructor(name: string, scene: Scene, first = 0) {
+    this.name = name;
+    this.#scene = scene;
+    this.#turn = first;
+    scene.model.enter(name);
+  }
+
+  get replica(): ServiceProcess {
+    return this.#scene.replicas[this.#turn % this.#scene.replicas.length]!;
+  }
+
+  /** Until it is answered: for what can be sent again. */
+  async ask<T>(ask: Ask<T>): Promise<T> {
+    for (;;) {
+      const answer = await this.once(ask);
+      if (answer) return answer.value;
+    }
+  }
+
+  /** Undefined when no answer came: nobody knows whether it was done. */
+  async once<T>(ask: Ask<T>): Promise<{ value: T } | undefined> {
+    const begun = performance.now();
+    if (process.env['FAULT_TRACE'])
+      console.log(Math.round(begun), this.name, this.#turn % 2, String(ask).slice(20, 100));
+    try {
+      const value = await ask(this.replica, { timeoutMs: 4000 });
+      this.#scene.model.answered(this.name, begun);
+      return { value };
+    } catch (error) {
+      if (!isPassing(error as ServiceError)) throw error;
+      if (process.env['FAULT_TRACE'])
+        console.log(Math.round(begun), this.name, this.#turn % 2, (error as Error).message);
+      this.#turn++;
+      // One that is dead refuses at once: as fast as a loop can ask.
+      await delay(20 + this.#scene.dice.below(50));
+      return undefined;
+    }
+  }
+}

@@ -1,0 +1,83 @@
+import { strict as assert } from 'node:assert';
+import type { Truth } from '../support/history.ts';
+
+type Line = { backupId: string; begun: number; id?: bigint; sure: boolean };
+
+/**
+ * What clients were told: which lines are kept for sure, which of them perhaps, and when each client last had an answer to something that it
+ * had begun at which time.
+ */
+export class Model {
+  acknowledged = 0;
+  readonly #lines = new Map<string, Line>();
+  readonly #actors = new Map<string, number>();
+
+  /** From now on recovery is waited for until this actor, too, has an answer. */
+  enter(actor: string): void {
+    this.#actors.set(actor, -1);
+  }
+
+  /** An answer came to what was begun then (performance.now). */
+  answered(actor: string, begun: number): void {
+    this.acknowledged++;
+    this.#seen(actor, begun);
+  }
+
+  /** It is about to be written; nobody knows whether it will be. */
+  trying(backupId: string, messages: string[]): void {
+    for (const message of messages) this.#lines.set(message, { backupId, begun: performance.now(), sure: false });
+  }
+
+  /** It was answered to be written, under these ids if they were told. */
+  kept(messages: string[], firstId?: bigint): void {
+    for (const [i, message] of messages.entries()) {
+      const line = this.#lines.get(message)!;
+      line.sure = true;
+      if (firstId !== undefined) line.id = firstId + BigInt(i);
+    }
+  }
+
+  /** A tail was told this. */
+  told(actor: string, message: string): void {
+    const line = this.#lines.get(message);
+    if (line) this.#seen(actor, line.begun);
+  }
+
+  /** Those who had no answer yet to anything that they have begun since. */
+  silentSince(time: number): string[] {
+    return [...this.#actors].filter(([, begun]) => begun < time).map(([actor]) => actor);
+  }
+
+  get backupIds(): string[] {
+    return [...new Set([...this.#lines.values()].map(({ backupId }) => backupId))];
+  }
+
+  /** Compares with what the logs hold: lines that were acknowledged and are not there, and lines that are there twice. Fails at ids that are not dense. */
+  compare(truth: Truth): { lines: number; lost: string[]; doubled: string[] } {
+    const there = Map.groupBy(truth, ({ message }) => message as string);
+    for (const [backupId, rows] of Map.groupBy(truth, row => row.backupid)) {
+      const ids = rows.map(({ id }) => Number(id));
+      assert.deepEqual(
+        ids,
+        ids.map((_, i) => i + 1),
+        `the ids of ${backupId} are not dense`,
+      );
+    }
+    for (const message of there.keys()) assert.ok(this.#lines.has(message), `nobody has written ${message}`);
+    const lost: string[] = [];
+    const doubled: string[] = [];
+    for (const [message, { backupId, id, sure }] of this.#lines) {
+      const rows = there.get(message) ?? [];
+      if (rows.length > 1) doubled.push(message);
+      const right = rows.some(
+        row => row.backupid === backupId && (id === undefined || BigInt(row.id as string) === id),
+      );
+      if (sure && !right) lost.push(message);
+    }
+    return { lines: this.#lines.size, lost, doubled };
+  }
+
+  #seen(actor: string, begun: number): void {
+    this.#actors.set(actor, Math.max(begun, this.#actors.get(actor) ?? -1));
+  }
+}

@@ -1,0 +1,19 @@
+// Runs tests on a PostgreSQL of another version: npm run test:postgres -- /usr/lib/postgresql/15/bin [mocha's arguments]
+import { spawnSync } from 'node:child_process';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { startEmbeddedPostgres } from '../src/db/embedded.ts';
+
+const [binDir, ...rest] = process.argv.slice(2);
+if (!binDir) throw new Error('which? npm run test:postgres -- /usr/lib/postgresql/15/bin');
+const files = rest.length > 0 ? rest : ['--spec', 'test/integration/**/*.test.ts'];
+const folder = mkdtempSync(join(tmpdir(), 'backup-management-postgres-'));
+try {
+  const postgres = await startEmbeddedPostgres({ dataDir: join(folder, 'data'), durable: false, binDir });
+  await using _ = postgres;
+  const env = { ...process.env, TEST_DATABASE_URL: postgres.url };
+  process.exitCode = spawnSync('mocha', files, { env, stdio: 'inherit' }).status ?? 1;
+} finally {
+  rmSync(folder, { recursive: true, force: true });
+}
