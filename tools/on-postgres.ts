@@ -1,5 +1,6 @@
 // Runs tests on a PostgreSQL of another version: npm run test:postgres -- /usr/lib/postgresql/15/bin [mocha's arguments]
-import { spawnSync } from 'node:child_process';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -10,10 +11,10 @@ if (!binDir) throw new Error('which? npm run test:postgres -- /usr/lib/postgresq
 const files = rest.length > 0 ? rest : ['--spec', 'test/integration/**/*.test.ts'];
 const folder = mkdtempSync(join(tmpdir(), 'backup-management-postgres-'));
 try {
-  const postgres = await startEmbeddedPostgres({ dataDir: join(folder, 'data'), durable: false, binDir });
-  await using _ = postgres;
+  await using postgres = await startEmbeddedPostgres({ dataDir: join(folder, 'data'), durable: false, binDir });
   const env = { ...process.env, TEST_DATABASE_URL: postgres.url };
-  process.exitCode = spawnSync('mocha', files, { env, stdio: 'inherit' }).status ?? 1;
+  const [code] = await once(spawn('mocha', files, { env, stdio: 'inherit' }), 'close');
+  process.exitCode = code ?? 1;
 } finally {
   rmSync(folder, { recursive: true, force: true });
 }

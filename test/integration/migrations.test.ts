@@ -1,7 +1,13 @@
 import assert from 'node:assert/strict';
+import { readdirSync } from 'node:fs';
 import { migrate } from '../../src/db/migrate.ts';
+import { MIGRATIONS } from '../../src/db/orm.ts';
+import { CourseStatus } from '../../src/gen/backup/v1/course_pb.ts';
 import { startBackend, startReplica } from '../support/backend.ts';
 import { createDatabase, createEmptyDatabase, type Database, openTestOrm } from '../support/database.ts';
+import { ingest, kept, start } from '../support/ingesting.ts';
+import { Subscriber } from '../support/subscriber.ts';
+import { append } from '../support/writing.ts';
 
 const TABLES = [
   'backup_controllers',
@@ -87,6 +93,80 @@ describe('The migrations', () => {
     assert.notEqual(keys[0], keys[1]);
     assert.match(String(keys[0]), /^[0-9a-f-]{72}$/);
   });
+});
+
+describe('A database of an earlier version, with data', function () {
+  this.timeout(60_000);
+  const states = readdirSync(MIGRATIONS)
+    .filter(file => file.endsWith('.ts'))
+    .map(file => file.replace('.ts', ''))
+    .toSorted();
+  const [done, waiting, held] = ['d', 'a', 'e'].map(digit => digit.repeat(32)) as [string, string, string];
+  const token = '01234567-89ab-4def-8123-456789abcdef';
+
+  for (const [i, state] of states.entries())
+    it(`that ends with ${state} is brought up to date, and all of it is served`, async () => {
+      await using database = await createEmptyDatabase();
+      await using fresh = await createDatabase();
+      const orm = await openTestOrm(database.url);
+      await orm.migrator.up({ to: state });
+      await orm.close();
+      const [hasLeases, hasWriters] = [i >= 1, i >= 5];
+      await database.query(OLD_DATA);
+      if (hasLeases)
+        await database.query(
+          `insert into backup_controllers (backupid, type, itemid, format, interactive, purpose, userid, status, execution, leasetoken, leaseworker, leaseexpires, leasems, attempt)
+           values ('${held}', 'course', 8, 'moodle2', 0, 70, 0, 800, 2, '${token}', 'w', (extract(epoch from now()) * 1000)::bigint + 600000, 600000, 1)`,
+        );
+      if (hasWriters)
+        await database.query(
+          `insert into backup_log_writers values ('${done}', '${token}', 5, extract(epoch from now())::bigint)`,
+        );
+
+      await using replica = await startReplica(database.url);
+      assert.deepEqual(await schemaOf(database), await schemaOf(fresh));
+      const { controller } = await replica.controllers.getController({ backupId: done });
+      assert.deepEqual([controller!.itemId, controller!.progress, controller!.userId], [7n, 1, 3n]);
+      const { entries } = await replica.logs.listLogs({ backupId: done });
+      assert.deepEqual(
+        entries.map(({ id, message }) => [id, message]),
+        [
+          [1n, 'one'],
+          [2n, 'two'],
+          [3n, 'three'],
+        ],
+      );
+      await using subscriber = new Subscriber(replica, {
+        backupIds: [done],
+        follow: true,
+        start: { case: 'afterId', value: 0n },
+      });
+      await subscriber.received(3);
+      assert.equal((await append(replica, done, ['four'])).firstId, 4n);
+      await subscriber.received(4);
+      const { course } = await replica.courses.getCourse({ courseId: 9n });
+      assert.equal(course!.lastStatus, CourseStatus.OK);
+      const { claimed } = await replica.controllers.claimControllers({ worker: 'w', maxControllers: 10 });
+      assert.deepEqual(
+        claimed.map(one => one.controller!.backupId),
+        [waiting],
+      );
+      if (hasLeases) {
+        const report = { backupId: held, leaseToken: token, progress: 0.5 };
+        const { results } = await replica.controllers.reportProgress({ reports: [report] });
+        assert.deepEqual([results[0]!.error, results[0]!.progress], [undefined, 0.5]);
+      }
+      if (hasWriters)
+        assert.equal(kept((await ingest(replica, [start({ backupId: done, writerId: token })])).told), 5n);
+    });
+
+  const OLD_DATA = `
+    insert into backup_controllers (backupid, type, itemid, format, interactive, purpose, userid, status, execution, progress)
+    values ('${done}', 'course', 7, 'moodle2', 0, 10, 3, 1000, 1, 1), ('${waiting}', 'course', 8, 'moodle2', 0, 70, 3, 700, 2, 0);
+    insert into backup_log_heads (backupid, lastid, sealedid, lastmicros) values ('${done}', 3, 3, extract(epoch from now()) * 1000000);
+    insert into backup_logs (backupid, id, loglevel, message, created_at)
+    select '${done}', id, 40, message, extract(epoch from now()) from (values (1, 'one'), (2, 'two'), (3, 'three')) lines (id, message);
+    insert into backup_courses (courseid, laststarttime, lastendtime, laststatus) values (9, 100, 200, '1')`;
 });
 
 async function open(database: Database) {
