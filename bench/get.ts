@@ -10,11 +10,13 @@ const CALLERS = 16;
 const CALLS = 20_000;
 const ROWS = 10_000;
 
-/** GetController of one after another by 16 callers, beside grpc-js with the same messages and nothing behind it. */
-export async function gets(serverUrl: string, rounds: number): Promise<Figure[]> {
-  const url = await createDatabase(serverUrl, 'bench_get');
-  await using service = await startService(url);
-  await using echo = await startProgram(join(import.meta.dirname, 'echo.ts'), {});
+/** A database with controllers, and their backup ids. */
+export async function createControllers(
+  serverUrl: string,
+  name: string,
+): Promise<{ url: string; backupIds: string[] }> {
+  const url = await createDatabase(serverUrl, name);
+  await using _migrated = await startService(url);
   const pool = new pg.Pool({ connectionString: url, max: 1 });
   const { rows } = await pool.query(
     `insert into backup_controllers (backupid, operation, type, itemid, format, interactive, purpose, userid, status, execution)
@@ -23,7 +25,14 @@ export async function gets(serverUrl: string, rounds: number): Promise<Figure[]>
   );
   await pool.query('vacuum analyze backup_controllers');
   await pool.end();
-  const backupIds = rows.map(row => row.backupid as string);
+  return { url, backupIds: rows.map(row => row.backupid as string) };
+}
+
+/** GetController of one after another by 16 callers, beside grpc-js with the same messages and nothing behind it. */
+export async function gets(serverUrl: string, rounds: number): Promise<Figure[]> {
+  const { url, backupIds } = await createControllers(serverUrl, 'bench_get');
+  await using service = await startService(url);
+  await using echo = await startProgram(join(import.meta.dirname, 'echo.ts'), {});
   const [channel, echoChannel] = [connect(service.address), connect(echo.address)];
   const rates = await alternate(
     [
@@ -38,7 +47,7 @@ export async function gets(serverUrl: string, rounds: number): Promise<Figure[]>
   return [compare('get', mine!, ceiling!, 0.6)];
 }
 
-async function measure(channel: Client, backupIds: string[]): Promise<number> {
+export async function measure(channel: Client, backupIds: string[]): Promise<number> {
   const controllers = createClient(ControllerService, channel);
   let left = CALLS;
   const start = performance.now();

@@ -60,8 +60,8 @@ export function residentMiB({ process: { pid } }: Service): number {
   return Number(readFileSync(`/proc/${pid}/status`, 'utf8').match(/VmRSS:\s+(\d+)/)![1]) / 1024;
 }
 
-export function connect(address: string): Client {
-  return new Client(address, credentials.createInsecure(), { 'grpc.use_local_subchannel_pool': 1 });
+export function connect(address: string, how = credentials.createInsecure()): Client {
+  return new Client(address, how, { 'grpc.use_local_subchannel_pool': 1 });
 }
 
 /** A new database on a server; its URL. */
