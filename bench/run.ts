@@ -16,6 +16,7 @@ import { fanOuts } from './fan-out.ts';
 import { type Figure, print } from './figure.ts';
 import { gets } from './get.ts';
 import { histories } from './history.ts';
+import { identities } from './identity.ts';
 import { imports } from './import.ts';
 import { ingests } from './ingest.ts';
 import { latencies } from './latency.ts';
@@ -34,6 +35,7 @@ const { values, positionals } = parseArgs({
 });
 const benchmarks = {
   get: gets,
+  identity: identities,
   append: appends,
   ingest: ingests,
   'tail-latency': latencies,

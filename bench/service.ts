@@ -66,8 +66,8 @@ export function processorMs({ process: { pid } }: Service): number {
   return (Number(user) + Number(system)) * 10;
 }
 
-export function connect(address: string): Client {
-  return new Client(address, credentials.createInsecure(), { 'grpc.use_local_subchannel_pool': 1 });
+export function connect(address: string, how = credentials.createInsecure()): Client {
+  return new Client(address, how, { 'grpc.use_local_subchannel_pool': 1 });
 }
 
 /** A new database on a server; its URL. */

@@ -242,42 +242,33 @@ export const settings = z.object({
 
 export type Config = z.output<typeof settings>;
 
-/** What settings ask of each other: of one that is given, what is wrong with it beside the others. */
-function disagreements(config: Config): [name: keyof Config, problem: string][] {
-  const needs = (name: keyof Config, ...others: (keyof Config)[]) =>
-    config[name] === undefined
-      ? []
-      : others
-          .filter(other => config[other] === undefined)
-          .map(other => [name, `needs ${other}`] as [typeof name, string]);
-  const { LISTEN, TLS_CERT, TLS_CLIENT_CA, TOKEN_JWKS, INSECURE } = config;
-  const given = {
-    tls: TLS_CERT !== undefined,
-    clientCa: TLS_CLIENT_CA !== undefined,
-    tokens: TOKEN_JWKS !== undefined,
-  };
-  const missing = INSECURE === 'on' ? [] : missingFor(LISTEN, given);
-  return [
-    ...needs('TLS_CERT', 'TLS_KEY'),
-    ...needs('TLS_KEY', 'TLS_CERT'),
-    ...needs('TLS_CLIENT_CA', 'TLS_CERT'),
-    ...needs('TLS_CLIENT_SCOPES', 'TLS_CLIENT_CA'),
-    ...needs('TOKEN_JWKS', 'TOKEN_ISSUER', 'TOKEN_AUDIENCE'),
-    ...needs('TOKEN_ISSUER', 'TOKEN_JWKS'),
-    ...needs('TOKEN_AUDIENCE', 'TOKEN_JWKS'),
-    ...(config.TLS_CLIENT_SCOPES && TOKEN_JWKS
-      ? [['TLS_CLIENT_SCOPES', 'says nothing where tokens do (TOKEN_JWKS)'] as [keyof Config, string]]
-      : []),
-    ...(missing.length > 0
-      ? [
-          ['LISTEN', `not only this machine can connect there, so set ${missing.join('; and ')}; or INSECURE=on`] as [
-            keyof Config,
-            string,
-          ],
-        ]
-      : []),
-  ];
+type Disagreement = [name: keyof Config, problem: string];
+
+/** What is wrong with settings beside others. */
+function disagreements(config: Config): Disagreement[] {
+  const { LISTEN, TLS_CERT, TLS_CLIENT_CA, TLS_CLIENT_SCOPES, TOKEN_JWKS, INSECURE } = config;
+  const found = NEEDS.filter(([name, other]) => config[name] !== undefined && config[other] === undefined).map(
+    ([name, other]): Disagreement => [name, `needs ${other}`],
+  );
+  if (TLS_CLIENT_SCOPES && TOKEN_JWKS) found.push(['TLS_CLIENT_SCOPES', 'says nothing where tokens do (TOKEN_JWKS)']);
+  const missing = missingFor(LISTEN, { tls: !!TLS_CERT, clientCa: !!TLS_CLIENT_CA, tokens: !!TOKEN_JWKS });
+  if (missing.length > 0 && INSECURE === 'off') {
+    const remedy = `set ${missing.join('; and ')}; or INSECURE=on`;
+    found.push(['LISTEN', `not only this machine can connect there, so ${remedy}`]);
+  }
+  return found;
 }
+
+const NEEDS: [name: keyof Config, other: keyof Config][] = [
+  ['TLS_CERT', 'TLS_KEY'],
+  ['TLS_KEY', 'TLS_CERT'],
+  ['TLS_CLIENT_CA', 'TLS_CERT'],
+  ['TLS_CLIENT_SCOPES', 'TLS_CLIENT_CA'],
+  ['TOKEN_JWKS', 'TOKEN_ISSUER'],
+  ['TOKEN_JWKS', 'TOKEN_AUDIENCE'],
+  ['TOKEN_ISSUER', 'TOKEN_JWKS'],
+  ['TOKEN_AUDIENCE', 'TOKEN_JWKS'],
+];
 
 /** Over anything else anybody on the way could hand out keys of his own. */
 function isKeySource(text: string): boolean {

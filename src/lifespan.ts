@@ -47,4 +47,5 @@ export async function* lifespan<T>(
     // Not OK, so that ordinary retry policies come back, to another replica.
     throw new StatusError(ErrorReason.DRAINING, 'this replica is shutting down', { details: [retryAfter(100)] });
   }
+  if (reason === 'TOKEN_EXPIRED') throw new StatusError(ErrorReason.TOKEN_EXPIRED, 'the token has expired');
 }

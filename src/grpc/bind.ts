@@ -206,7 +206,6 @@ function streaming(method: DescMethod, handler: StreamHandler, transport: Transp
       sendFrames(call);
       await pump(method, handler(request, own), call, own, transport.writeTimeoutMs);
       own.signal.throwIfAborted();
-      if (own.wrapUp.reason === 'TOKEN_EXPIRED') throw endedBy('TOKEN_EXPIRED');
       own.succeeded();
       call.end();
     } catch (error) {

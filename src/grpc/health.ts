@@ -2,7 +2,7 @@ import type { DescService } from '@bufbuild/protobuf';
 import { ErrorReason, StatusError } from '../errors.ts';
 import { HealthCheckResponse_ServingStatus as Answer, type Health } from '../gen/health/v1/health_pb.ts';
 import { Latch } from '../latch.ts';
-import type { Handlers } from './bind.ts';
+import { endedBy, type Handlers } from './bind.ts';
 
 /** Whether the services can serve: the standard health protocol, by service name, with the empty name for all of them. */
 export class ServingState {
@@ -52,6 +52,7 @@ export class ServingState {
             const status = answer(service);
             if (status !== told) yield { status };
             told = status;
+            if (wrapUp.reason === 'TOKEN_EXPIRED') throw endedBy('TOKEN_EXPIRED');
             if (stop.aborted) return;
             await latch.wait(LONGEST_TIMER_MS, stop);
           }

@@ -18,7 +18,7 @@ import {
   ServerReflection as V1,
 } from '../gen/grpc/reflection/v1/reflection_pb.ts';
 import { ServerReflection as V1Alpha } from '../gen/grpc/reflection/v1alpha/reflection_pb.ts';
-import { type Handlers, type Served, served } from './bind.ts';
+import { endedBy, type Handlers, type Served, served } from './bind.ts';
 
 /**
  * Server reflection over these services and itself, in both of its versions: clients such as grpcurl need no `.proto` files. It answers
@@ -31,6 +31,7 @@ export function reflectionOf(services: readonly DescService[]): Served[] {
       for await (const request of until(wrapUp, requests)) {
         yield { validHost: request.host, originalRequest: request, messageResponse: answer(request.messageRequest) };
       }
+      if (wrapUp.reason === 'TOKEN_EXPIRED') throw endedBy('TOKEN_EXPIRED');
     },
   };
   // The messages of both versions differ by their package only.

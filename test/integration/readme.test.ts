@@ -13,6 +13,7 @@ import { Files } from '../support/authority.ts';
 import { startBackend } from '../support/backend.ts';
 import { createDatabase } from '../support/database.ts';
 import { eventually } from '../support/eventually.ts';
+import { Issuer, tokenSettings } from '../support/issuer.ts';
 import { type Running, ready, repository, run } from '../support/process.ts';
 
 const readme = textOf('README.md');
@@ -110,6 +111,25 @@ describe('README.md', function () {
     assert.notEqual(await strange.exit(), 0);
   });
 
+  it('is called with a token as it says', async () => {
+    const flags = spans().find(span => span.startsWith('-H "authorization: Bearer $TOKEN"'))!;
+    const issuer = await Issuer.create();
+    using files = new Files();
+    await using backend = await startBackend({
+      settings: tokenSettings(await files.put('keys.json', issuer.jwks)),
+    });
+    const call = bufCurls()[1]!;
+    for (const [scopes, code] of [
+      ['read work', 0],
+      ['read', 1],
+    ] as const) {
+      const TOKEN = await issuer.token(scopes);
+      await using calling = paste(`${call} ${flags}`, backend.address, { TOKEN });
+      assert.equal(Math.min(1, (await calling.exit()) ?? 1), code, calling.output());
+      if (code === 1) assert.match(calling.output(), /permission_denied.*the scope work is missing/s);
+    }
+  });
+
   it('says of every method which scope it needs', () => {
     const stated = table('Scopes').map(([scope, methods]) => [
       uncoded(scope!),
@@ -197,10 +217,10 @@ function networkCommands(): string[] {
 }
 
 /** Runs a command as a reader's shell would, but on the service at `address`. */
-function paste(command: string, address: string): Running {
+function paste(command: string, address: string, env: Record<string, string> = {}): Running {
   const usual = `http://${defaults().get('LISTEN')}/`;
   assert.ok(command.includes(usual), `${command} calls another address than where the service listens`);
-  return run('sh', ['-c', command.replace(usual, `http://${address}/`)]);
+  return run('sh', ['-c', command.replace(usual, `http://${address}/`)], env);
 }
 
 /** What it says in code font between its blocks. */

@@ -15,6 +15,8 @@ describe('A client certificate', () => {
     ['spiffe://example.org/worker', { names: ['host.example.org', 'spiffe://example.org/worker'], commonName: 'cn' }],
     ['host.example.org', { names: ['ops@example.org', 'host.example.org', 'other.example.org'], commonName: 'cn' }],
     ['ops@example.org', { names: ['ops@example.org'], commonName: 'cn' }],
+    // One name that reads like two.
+    ['cn', { names: ['x, URI:spiffe://example.org/admin'], commonName: 'cn' }],
     ['night shift', { names: [], commonName: 'night shift' }],
   ];
 
