@@ -88,7 +88,8 @@ export function preconditions(
 
 /** The only way from any error to a gRPC status. What is not known here is INTERNAL and keeps its text to itself. */
 export function toStatus(error: unknown, requestId: string): StatusObject {
-  const { reason, message, details, metadata } = toStatusError(error);
+  const { reason, message: whole, details, metadata } = toStatusError(error);
+  const message = shortened(whole);
   const status = create(StatusSchema, {
     code: codeOf(reason),
     message,
@@ -102,6 +103,17 @@ export function toStatus(error: unknown, requestId: string): StatusObject {
   trailer.set('grpc-status-details-bin', Buffer.from(toBinary(StatusSchema, status)));
   return { code: status.code, details: message, metadata: trailer };
 }
+
+/**
+ * A text travels in HTTP/2 headers, twice, and each byte of it as three: the name of a service of 70,000 characters, repeated in its refusal, took
+ * the client's connection with it.
+ */
+function shortened(message: string): string {
+  if (message.length <= LONGEST_MESSAGE) return message;
+  return `${message.slice(0, LONGEST_MESSAGE).toWellFormed()} and so on`;
+}
+
+const LONGEST_MESSAGE = 2000;
 
 /** The same, one step earlier. */
 export function toStatusError(error: unknown): StatusError {

@@ -193,6 +193,13 @@ describe('the transport, for streams', () => {
       toy.server.health.serving = false;
     }
     await refused(health.check({ service: 'backup.v1.Nothing' }), { code: 'NOT_FOUND', reason: 'SERVICE_UNKNOWN' });
+    // Repeated in the refusal, that name did not fit into its headers, and the connection was lost with it.
+    const long = '😀'.repeat(20_000);
+    const { message } = await refused(health.check({ service: long }), {
+      code: 'NOT_FOUND',
+      reason: 'SERVICE_UNKNOWN',
+    });
+    assert.ok(message.length < 2100 && message.isWellFormed());
     assert.deepEqual(Object.keys((await health.list({})).statuses).sort(), ['', 'backup.v1.CourseService']);
     for await (const { status } of health.watch({ service: 'unknown' })) {
       assert.equal(status, Serving.SERVICE_UNKNOWN);
