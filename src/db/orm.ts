@@ -7,20 +7,14 @@ import { LogEntry, LogHead, LogRequest, LogWriter } from '../log/entity.ts';
 import { LogImport } from '../moodle/entity.ts';
 import { Payload, PayloadChunk } from '../payload/entity.ts';
 import { AnsweredRequest } from '../request/entity.ts';
-import { sessionOptions } from './session.ts';
+import { type SessionOptions, sessionOptions } from './session.ts';
 import { Setting } from './setting.ts';
 
-export type DatabaseOptions = {
+export type DatabaseOptions = SessionOptions & {
   url: string;
   poolSize: number;
-  /** How long to wait for a connection, from the server or from the pool. */
-  connectTimeoutMs: number;
-  /** How long one statement may run. */
-  statementTimeoutMs: number;
   /** How long a statement may wait for a lock; without it as long as it may run. */
   lockTimeoutMs?: number;
-  /** Whether a pooler in transaction mode, such as PgBouncer, is in between. */
-  pooler?: boolean;
   /** Told of migrations, and of connections that break while nothing uses them. */
   log: (message: string) => void;
 };

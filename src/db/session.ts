@@ -1,8 +1,14 @@
 import type { Socket } from 'node:net';
 import pg from 'pg';
-import type { DatabaseOptions } from './orm.ts';
 
-type SessionOptions = Pick<DatabaseOptions, 'connectTimeoutMs' | 'statementTimeoutMs' | 'pooler'>;
+export type SessionOptions = {
+  /** How long to wait for a connection, from the server or from the pool. */
+  connectTimeoutMs: number;
+  /** How long one statement may run. */
+  statementTimeoutMs: number;
+  /** Whether a pooler in transaction mode, such as PgBouncer, is in between. */
+  pooler?: boolean;
+};
 
 /**
  * What all connections of pools are opened with. Behind a pooler in transaction mode a server's connection is another one for each transaction:

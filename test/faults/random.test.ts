@@ -37,7 +37,6 @@ describe('Two replicas and their database under faults', () => {
     for (let left = shuffled(only ?? kinds, dice); left.length > 0; ) {
       const kind = left.pop()!;
       const replica = dice.pick(house.replicas);
-      if (process.env['FAULT_TRACE']) console.log(Math.round(performance.now()), kind, house.replicas.indexOf(replica));
       await FAULTS[kind]!({ house, disk, dice }, replica);
       const ms = await workload.recovered(performance.now(), RECOVERY_MS).catch((error: Error) => {
         error.message = `after ${kind}: ${error.message}`;

@@ -32,7 +32,7 @@ describe('Connections to the database', function () {
       }),
     );
     try {
-      for (let i = 0; i < 30; i++) {
+      for (let i = 0; i < 12; i++) {
         const before = updates;
         await backend.database.query(
           "select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'backup-management' and datname = current_database()",
@@ -50,7 +50,7 @@ describe('Connections to the database', function () {
       await using database = await createDatabase();
       await using cable = await Cable.start(new URL(database.url));
       const url = Object.assign(new URL(database.url), { port: cable.port }).href;
-      await using hot = openHotPool({ url, connectTimeoutMs: 1000, statementTimeoutMs: 5000, log: () => {} });
+      await using hot = openHotPool({ url, connectTimeoutMs: 1000, statementTimeoutMs: 2000, log: () => {} });
       const running = run(hot).catch((error: Error) => error);
       await eventually(async () => {
         const sleeping = "select from pg_stat_activity where wait_event = 'PgSleep' and datname = current_database()";
