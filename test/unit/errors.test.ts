@@ -68,7 +68,7 @@ describe('toStatus', () => {
         const details = detailsOf(status.metadata!);
         assert.equal(details.info?.reason, reason);
         assert.equal(status.code, new StatusError(ErrorReason[reason], '').code);
-        assert.equal(details.retry !== undefined, ['DATABASE_UNAVAILABLE', 'CONFLICT'].includes(reason));
+        assert.equal(details.retry !== undefined, ['DATABASE_UNAVAILABLE', 'DATABASE_EXHAUSTED', 'CONFLICT'].includes(reason));
         leaksNothing(status);
       }
     });
