@@ -1,3 +1,4 @@
+import type { Socket } from 'node:net';
 import pg from 'pg';
 
 export type SessionOptions = {
@@ -30,6 +31,9 @@ export function sessionOptions({ connectTimeoutMs, statementTimeoutMs, pooler = 
   };
 }
 
+/** It is not in the types of pg. */
+type Wired = { connection: { stream: Socket } };
+
 type Release = (error?: Error | boolean) => void;
 
 /**
@@ -43,6 +47,8 @@ class Session extends pg.Client {
   constructor(options: pg.ClientConfig & { pooler: boolean }) {
     super(options);
     this.#pooler = options.pooler;
+    // Whoever uses it is told by the statement. While it is lent nobody else listens, and a reset in the middle of a COPY ended the process.
+    this.on('error', () => {});
   }
 
   /** The pool sets it with every use, and takes it once; whoever holds the connection may not know that it has left. */
@@ -61,9 +67,14 @@ class Session extends pg.Client {
   override query(statement: unknown, ...rest: unknown[]): never {
     const asked = this.#pooler && isNamed(statement) ? { ...statement, name: undefined } : statement;
     const answer = (super.query as (...args: unknown[]) => unknown).call(this, asked, ...rest);
-    if (statement === 'begin' || statement === 'rollback')
-      (answer as Promise<unknown>).catch((error: Error) => this.#release?.(error));
+    if (answer instanceof Promise) answer.catch((error: Error) => this.#failed(statement, error));
     return answer as never;
+  }
+
+  #failed(statement: unknown, error: Error): void {
+    // What is asked next would wait behind it, for as long again.
+    if (error.message === 'Query read timeout') (this as unknown as Wired).connection.stream.destroy();
+    if (statement === 'begin' || statement === 'rollback') this.#release?.(error);
   }
 }
 

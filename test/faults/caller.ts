@@ -39,16 +39,12 @@ export class Caller {
   /** Undefined when no answer came: nobody knows whether it was done. */
   async once<T>(ask: Ask<T>): Promise<{ value: T } | undefined> {
     const begun = performance.now();
-    if (process.env['FAULT_TRACE'])
-      console.log(Math.round(begun), this.name, this.#turn % 2, String(ask).slice(20, 100));
     try {
       const value = await ask(this.replica, { timeoutMs: 4000 });
       this.#scene.model.answered(this.name, begun);
       return { value };
     } catch (error) {
       if (!isPassing(error as ServiceError)) throw error;
-      if (process.env['FAULT_TRACE'])
-        console.log(Math.round(begun), this.name, this.#turn % 2, (error as Error).message);
       this.#turn++;
       // One that is dead refuses at once: as fast as a loop can ask.
       await delay(20 + this.#scene.dice.below(50));

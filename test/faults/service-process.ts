@@ -80,6 +80,12 @@ export class ServiceProcess implements Pick<Replica, 'controllers' | 'courses' |
     return this.#process?.output() ?? '';
   }
 
+  /** Whether it has ended although nobody has ended it. */
+  get crashed(): boolean {
+    const child = this.#process?.child;
+    return child?.exitCode !== null || child.signalCode !== null;
+  }
+
   async serve(start: Start = this.#start): Promise<void> {
     this.#start = start;
     const { sources, clockFile } = start;

@@ -57,7 +57,8 @@ export class Workload implements AsyncDisposable {
       runCourses('courses', scene, this.#courseRuns),
       queueRuns('queue', scene, this.#queued),
     ];
-    for (const actor of this.#actors)
+    const watching = [...this.#followers, ...this.#watchers].map(({ over }) => over);
+    for (const actor of [...this.#actors, ...watching])
       actor.catch((error: Error) => {
         this.#failure ??= error;
       });
@@ -76,6 +77,8 @@ export class Workload implements AsyncDisposable {
       assert.deepEqual(silent, [], `${silent} have not recovered`);
     }, withinMs);
     if (this.#failure) throw this.#failure;
+    for (const replica of this.#house.replicas)
+      assert.ok(!replica.crashed, `a replica has crashed: ${replica.output()}`);
     return performance.now() - since;
   }
 

@@ -1,5 +1,9 @@
 import { strict as assert } from 'node:assert';
 import type { ServiceError } from '@grpc/grpc-js';
+import type { Pool } from 'pg';
+import { copyRows } from '../../src/db/copy.ts';
+import { openHotPool } from '../../src/db/hot.ts';
+import { transaction } from '../../src/db/sql.ts';
 import { type Backend, startBackend, startReplica } from '../support/backend.ts';
 import { Cable } from '../support/cable.ts';
 import { createDatabase } from '../support/database.ts';
@@ -7,6 +11,12 @@ import { eventually } from '../support/eventually.ts';
 import { locked } from '../support/locked.ts';
 import { isPassing } from '../support/status.ts';
 import { newBackup } from '../support/writing.ts';
+
+/** What keeps a connection of a pool while it runs. */
+const lent = {
+  COPY: (pool: Pool) => copyRows(pool, 'select pg_sleep(20)', () => {}),
+  transaction: (pool: Pool) => transaction(pool, sql => sql({ text: 'select pg_sleep(20)', values: [] })),
+};
 
 describe('Connections to the database', function () {
   this.timeout(60_000);
@@ -22,7 +32,7 @@ describe('Connections to the database', function () {
       }),
     );
     try {
-      for (let i = 0; i < 30; i++) {
+      for (let i = 0; i < 12; i++) {
         const before = updates;
         await backend.database.query(
           "select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'backup-management' and datname = current_database()",
@@ -34,6 +44,22 @@ describe('Connections to the database', function () {
     }
     await Promise.all(clients);
   });
+
+  for (const [how, run] of Object.entries(lent))
+    it(`that are reset in the middle of a ${how} end that only, and not the process`, async () => {
+      await using database = await createDatabase();
+      await using cable = await Cable.start(new URL(database.url));
+      const url = Object.assign(new URL(database.url), { port: cable.port }).href;
+      await using hot = openHotPool({ url, connectTimeoutMs: 1000, statementTimeoutMs: 2000, log: () => {} });
+      const running = run(hot).catch((error: Error) => error);
+      await eventually(async () => {
+        const sleeping = "select from pg_stat_activity where wait_event = 'PgSleep' and datname = current_database()";
+        assert.equal((await database.query(sleeping)).length, 1);
+      });
+      cable.cut();
+      assert.ok((await running) instanceof Error);
+      assert.equal((await hot.query('select 1 as one')).rows[0].one, 1);
+    });
 
   it('that are half-open within a transaction keep its locks no longer than a call may take', async () => {
     await using database = await createDatabase();

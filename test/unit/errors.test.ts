@@ -26,6 +26,10 @@ const faults: [what: string, error: Error, reason: keyof typeof ErrorReason][] =
   ['a server that crashed', sql('57P02'), 'DATABASE_UNAVAILABLE'],
   ['a server that starts', sql('57P03'), 'DATABASE_UNAVAILABLE'],
   ['a server with too many connections', sql('53300'), 'DATABASE_UNAVAILABLE'],
+  ['a transaction that stood still', sql('25P03'), 'DATABASE_UNAVAILABLE'],
+  ['a server that has become a standby', sql('25006'), 'DATABASE_UNAVAILABLE'],
+  ['a full disk', sql('53100'), 'DATABASE_EXHAUSTED'],
+  ['a server without memory', sql('53200'), 'DATABASE_EXHAUSTED'],
   ['a closed port', sql('ECONNREFUSED'), 'DATABASE_UNAVAILABLE'],
   ['a broken socket', sql('ECONNRESET'), 'DATABASE_UNAVAILABLE'],
   ['an unknown host', sql('ENOTFOUND'), 'DATABASE_UNAVAILABLE'],
@@ -64,7 +68,10 @@ describe('toStatus', () => {
         const details = detailsOf(status.metadata!);
         assert.equal(details.info?.reason, reason);
         assert.equal(status.code, new StatusError(ErrorReason[reason], '').code);
-        assert.equal(details.retry !== undefined, ['DATABASE_UNAVAILABLE', 'CONFLICT'].includes(reason));
+        assert.equal(
+          details.retry !== undefined,
+          ['DATABASE_UNAVAILABLE', 'DATABASE_EXHAUSTED', 'CONFLICT'].includes(reason),
+        );
         leaksNothing(status);
       }
     });

@@ -10,7 +10,8 @@ import type { Model } from '../model.ts';
 /** Follows logs, and goes on with its last token on the other replica whenever its stream ends. */
 export class Follower {
   readonly #history: TellingHistory;
-  readonly #over: Promise<void>;
+  /** Fails when it was told what cannot be. */
+  readonly over: Promise<void>;
   #subscriber: Subscriber;
   #streams = 1;
 
@@ -20,8 +21,7 @@ export class Follower {
     let turn = dice.below(2);
     const next = () => replicas[turn++ % replicas.length]!;
     this.#subscriber = new Subscriber(next(), { backupIds, follow: true }, this.#history);
-    this.#over = this.#goOn(next, signal);
-    this.#over.catch(() => {});
+    this.over = this.#goOn(next, signal);
     signal.addEventListener('abort', () => void this.#subscriber.cancel());
   }
 
@@ -34,7 +34,7 @@ export class Follower {
     const enough = async () => {
       while (this.#history.entries.length < truth.length) await delay(20);
     };
-    await Promise.race([enough(), this.#over, delay(20_000)]);
+    await Promise.race([enough(), this.over, delay(20_000)]);
     this.#history.complete(truth);
   }
 

@@ -9,7 +9,8 @@ import { KEEPER } from './records.ts';
 /** Watches the controllers that are kept, and goes on with its last token on the other replica whenever its stream ends. */
 export class Watcher {
   readonly #picture: TellingPicture;
-  readonly #over: Promise<void>;
+  /** Fails when it was told what cannot be. */
+  readonly over: Promise<void>;
 
   constructor(name: string, { replicas, model, dice }: Scene, signal: AbortSignal) {
     model.enter(name);
@@ -17,14 +18,13 @@ export class Watcher {
     const next = () => replicas[turn++ % replicas.length]!;
     this.#picture = new TellingPicture(next(), { filter: { userId: KEEPER } });
     this.#picture.tell = () => model.answered(name, performance.now());
-    this.#over = this.#goOn(next, signal);
-    this.#over.catch(() => {});
+    this.over = this.#goOn(next, signal);
     signal.addEventListener('abort', () => void this.#picture.cancel());
   }
 
   /** Waits until it knows exactly what is there. */
   async complete(truth: Controller[]): Promise<void> {
-    await Promise.race([eventually(() => same(this.#picture, truth), 20_000), this.#over]);
+    await Promise.race([eventually(() => same(this.#picture, truth), 20_000), this.over]);
     same(this.#picture, truth);
   }
 
