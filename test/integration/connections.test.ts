@@ -50,7 +50,13 @@ describe('Connections to the database', function () {
       await using database = await createDatabase();
       await using cable = await Cable.start(new URL(database.url));
       const url = Object.assign(new URL(database.url), { port: cable.port }).href;
-      await using hot = openHotPool({ url, connectTimeoutMs: 1000, statementTimeoutMs: 2000, log: () => {} });
+      await using hot = openHotPool({
+        url,
+        connectTimeoutMs: 1000,
+        statementTimeoutMs: 2000,
+        mostWaiting: 10,
+        log: () => {},
+      });
       const running = run(hot).catch((error: Error) => error);
       await eventually(async () => {
         const sleeping = "select from pg_stat_activity where wait_event = 'PgSleep' and datname = current_database()";
