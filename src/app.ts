@@ -1,13 +1,11 @@
 import type { Pool } from 'pg';
 import type { Logger } from 'pino';
 import { automationService } from './automation/service.ts';
+import { expireCourseRuns, expireRequests, sweepChunks, sweepLeases, watchDatabase } from './background.ts';
 import type { Config } from './config.ts';
-import { ringChange } from './controller/bell.ts';
 import { toRunFilter } from './controller/message.ts';
 import { Reader } from './controller/read.ts';
 import { controllerService, runsOf } from './controller/service.ts';
-import { forgetRuns } from './course/forget.ts';
-import type { Schedule } from './course/schedule.ts';
 import { courseService } from './course/service.ts';
 import { Doorbell } from './db/doorbell.ts';
 import { startEmbeddedPostgres } from './db/embedded.ts';
@@ -17,13 +15,11 @@ import { openOrm } from './db/orm.ts';
 import { Setting } from './db/setting.ts';
 import { sqlOn, transaction } from './db/sql.ts';
 import { guard, whileWanted } from './db/wanted.ts';
-import { ErrorReason, toStatusError } from './errors.ts';
 import { ControllerService } from './gen/backup/v1/controller_pb.ts';
 import { CourseService } from './gen/backup/v1/course_pb.ts';
 import { LogService } from './gen/backup/v1/log_pb.ts';
 import type { Admission } from './grpc/admission.ts';
 import { served } from './grpc/bind.ts';
-import type { ServingState } from './grpc/health.ts';
 import { startServer } from './grpc/server.ts';
 import { openSecurity, type SecurityOptions } from './identity/security.ts';
 import { ingestShortcut } from './ingest/message.ts';
@@ -33,9 +29,6 @@ import { Appender } from './log/appender.ts';
 import { appendShortcut } from './log/message.ts';
 import { logService } from './log/service.ts';
 import { payloadService } from './payload/service.ts';
-import { dropStaleChunks } from './payload/stale.ts';
-import { periodic } from './periodic.ts';
-import { forgetAnswers } from './request/forget.ts';
 import { retain } from './retention/rounds.ts';
 import { retentionServices } from './retention/service.ts';
 import { readBacklog } from './summary/backlog.ts';
@@ -49,7 +42,6 @@ import { encodeController, watchService } from './watch/service.ts';
 import { workShortcuts } from './work/message.ts';
 import { workService } from './work/service.ts';
 import { givenBack, settleWithCourses } from './work/settle.ts';
-import { sweep } from './work/sweep.ts';
 
 export type App = AsyncDisposable & {
   readonly port: number;
@@ -330,64 +322,4 @@ function securityOf(config: Config): SecurityOptions {
         : undefined,
     openHealth: config.OPEN_HEALTH === 'on',
   };
-}
-
-/** Keeps health at what the database says. */
-function watchDatabase(pool: Pool, health: ServingState, intervalMs: number): AsyncDisposable {
-  return periodic(intervalMs, async signal => {
-    const answers = await pool.query('select 1').then(
-      () => true,
-      // Too much to do says nothing of the database, and a replica that is taken out gives its share to the others.
-      error => (toStatusError(error).reason === ErrorReason.OVERLOADED ? health.serving : false),
-    );
-    if (!signal.aborted) health.serving = answers;
-  });
-}
-
-/** Looks for workers that are gone. A database that is away is not worth a word: it has the leases, and they wait for it. */
-function sweepLeases(
-  { pool, doorbell, log }: { pool: Pool; doorbell: Doorbell; log: Logger },
-  intervalMs: number,
-  fallback: Schedule | undefined,
-): AsyncDisposable & { leasesLost: number; coursesRepaired: number } {
-  const sweeps = { leasesLost: 0, coursesRepaired: 0 };
-  // Twice as often as anybody has to, so that a round which came just too early costs half an interval only.
-  const sweeping = periodic(intervalMs / 2, async () => {
-    const swept = await sweep(pool, intervalMs, fallback).catch(() => undefined);
-    sweeps.leasesLost += swept?.lost.length ?? 0;
-    sweeps.coursesRepaired += swept?.repaired.length ?? 0;
-    for (const { run, status } of swept?.lost ?? []) {
-      log.warn({ backupId: run.backupId, worker: run.leaseWorker, attempt: run.attempt, status }, 'lease lost');
-      ringChange(doorbell, { ...run, status });
-    }
-    for (const course of swept?.repaired ?? []) {
-      log.warn({ ...course, courseId: String(course.courseId) }, 'course was said to be running and was not');
-    }
-  });
-  return Object.assign(sweeps, sweeping);
-}
-
-/** Forgets old answers to requests. A database that is away is not worth a word: the next round will find it. */
-function expireRequests(pool: Pool, retentionMs: number, log: Logger): AsyncDisposable {
-  return periodic(60_000, async signal => {
-    const forgotten = await forgetAnswers(pool, retentionMs, signal).catch(() => 0);
-    if (forgotten > 0) log.debug({ forgotten }, 'forgot old requests');
-  });
-}
-
-/** Deletes old records of what became of courses' starts. */
-function expireCourseRuns(pool: Pool, olderThan: number | undefined, log: Logger): AsyncDisposable {
-  return periodic(60_000, async signal => {
-    if (olderThan === undefined) return;
-    const forgotten = await forgetRuns(pool, olderThan, signal).catch(() => 0);
-    if (forgotten > 0) log.debug({ forgotten }, 'deleted old records of course runs');
-  });
-}
-
-/** Deletes what uploads have left behind, now and again; a database that is away is not worth a word here either. */
-function sweepChunks(pool: Pool, log: Logger): AsyncDisposable {
-  return periodic(60_000, async signal => {
-    const dropped = await dropStaleChunks(pool, signal).catch(() => 0);
-    if (dropped > 0) log.debug({ dropped }, 'deleted chunks of old uploads');
-  });
 }

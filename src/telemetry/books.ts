@@ -5,7 +5,11 @@ import type { Backlog } from '../summary/backlog.ts';
 export type Books = {
   /** Whether health says SERVING. */
   readonly health: { readonly serving: boolean };
-  readonly admission: { readonly calls: number; readonly streams: number };
+  readonly admission: {
+    readonly calls: number;
+    readonly streams: number;
+    readonly refused: ReadonlyMap<string, number>;
+  };
   readonly appender: { readonly queue: { bytes: number; mostBytes: number } };
   readonly tails: { readonly size: { logs: number; readers: number; recentBytes: number }; readonly lag: number };
   readonly watches: { readonly size: { watchers: number } };

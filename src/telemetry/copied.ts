@@ -16,6 +16,10 @@ export const copied: Record<string, Copied> = {
   backup_serving: { help: '1 while health says SERVING', of: ({ health }) => Number(health.serving) },
   backup_calls_running: { help: 'Calls that are running, streams included', of: ({ admission }) => admission.calls },
   backup_streams_running: { help: 'Streams that are running', of: ({ admission }) => admission.streams },
+  backup_calls_refused_total: {
+    help: 'Calls that limits have refused; the log says which limit, and of whom',
+    of: ({ admission }) => [...admission.refused.values()].reduce((sum, count) => sum + count, 0),
+  },
   backup_queue_depth: { help: 'Runs that could be claimed now, up to 10,000', of: (_, backlog) => backlog?.due },
   backup_queue_oldest_due_seconds: {
     help: 'For how long the longest due run has waited for a worker',
