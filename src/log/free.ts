@@ -1,7 +1,7 @@
-import { integerArray, smallintArray, textArray } from '../db/arrays.ts';
+import { integerArray } from '../db/arrays.ts';
 import { epochMicros } from '../db/clock.ts';
 import type { Sql } from '../db/sql.ts';
-import { type Append, type AppendRow, appended, type Kept, kept } from './append.ts';
+import { type Append, type AppendRow, appended, entryColumns, type Kept, kept } from './append.ts';
 
 /** Whether an append asks for nothing but to be kept: under no lease, and not to be remembered by a request id. */
 export function isFree({ leaseToken, request }: Append): boolean {
@@ -26,7 +26,6 @@ export async function appendFree(sql: Sql, appends: Append[]): Promise<Kept[]> {
   const backupIds = [...logs.keys()].sort();
   const places = new Map(backupIds.map((backupId, i) => [backupId, i + 1]));
   const entries = appends.flatMap(({ entries }) => entries);
-  const timed = entries.some(({ at }) => at);
   const rows = await sql<AppendRow & { backupid: string }>({
     name: 'append-free',
     text: APPEND,
@@ -40,10 +39,7 @@ export async function appendFree(sql: Sql, appends: Append[]): Promise<Kept[]> {
           return entries.map((_, k) => behind - k);
         }),
       ),
-      smallintArray(entries.map(({ level }) => level)),
-      timed ? entries.map(({ at }) => at?.seconds ?? null) : [],
-      timed ? entries.map(({ at }) => at?.nanos ?? null) : [],
-      textArray(entries.map(({ message }) => message)),
+      ...entryColumns(entries),
     ],
   });
   const heads = new Map(rows.map(row => [row.backupid, row]));
@@ -72,7 +68,7 @@ const APPEND = `
     select heads.backupid[e.one], heads.lastid[e.one] - e.behind, e.level, e.message,
            coalesce(e.seconds, heads.micros[e.one] / 1000000), coalesce(e.nanos, heads.micros[e.one] % 1000000 * 1000), 0,
            case when e.seconds is not null then heads.micros[e.one] end
-    from heads, unnest($3::int[], $4::int[], $5::smallint[], $6::bigint[], $7::int[], $8::text[])
-      as e (one, behind, level, seconds, nanos, message)
+    from heads, unnest($3::int[], $4::int[], $5::smallint[], $6::text[], $7::bigint[], $8::int[])
+      as e (one, behind, level, message, seconds, nanos)
   )
   select backupid, lastid, lastmicros, sealedid from head`;

@@ -111,6 +111,27 @@ describe('CourseService.ClaimDueCourses', () => {
     assert.deepEqual(await told(backend, courseId), ['1000 RAN SUCCEEDED']);
   });
 
+  it('undoes what it gave when the caller has gone while it was committed', async () => {
+    const courseId = await course(backend);
+    // The cancel of whoever has gone comes too late for a commit that is under way.
+    await backend.database.query(
+      `create function unmoved() returns trigger language plpgsql as
+       'begin begin perform pg_sleep(10); exception when query_canceled then null; end; return new; end'`,
+    );
+    await backend.database.query(
+      `create constraint trigger unmoved after insert on backup_controllers deferrable initially deferred
+       for each row execute function unmoved()`,
+    );
+    const gone = backend.courses.claimDueCourses({ worker: 'w' }, { timeoutMs: 200 });
+    await assert.rejects(gone);
+    await eventually(async () => assert.equal(await statusOf(backend, courseId), 'QUEUED'));
+    await backend.database.query('drop trigger unmoved on backup_controllers');
+    const [again] = await claimDue(backend);
+    assert.equal(again!.controller!.attempt, 2);
+    await finish(backend, again!);
+    assert.deepEqual(await told(backend, courseId), ['1000 RAN SUCCEEDED']);
+  });
+
   it('gives a course again that was lost, when its next start has come', async () => {
     const courseId = await course(backend);
     const [run] = await claimDue(backend);
