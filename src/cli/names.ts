@@ -6,17 +6,32 @@ export function nameOf(schema: DescEnum, number: number): string {
   return schema.value[number]?.localName ?? String(number);
 }
 
-/** Reads names of an enum, with commas between them, in any case, `-` for `_`; numbers too where plug-ins have their own. */
-export function namesOf(schema: DescEnum, { numbers = false } = {}) {
-  const names = new Map(schema.values.filter(({ number }) => number > 0).map(value => [value.localName, value.number]));
+/** Reads a name of an enum, in any case and with `-` for `_`. */
+export function nameIn(schema: DescEnum): (given: string) => number {
+  return given => numberOf(schema, given) ?? refuse(schema);
+}
+
+/** Reads one or more of them with commas between them, or from several options; numbers, too, where plug-ins have their own. */
+export function namesIn(schema: DescEnum, { numbers = false } = {}) {
   return (given: string, before: number[] = []): number[] => [
     ...before,
-    ...given.split(',').map(one => {
-      const number = names.get(one.trim().toUpperCase().replaceAll('-', '_'));
-      if (number !== undefined) return number;
-      if (numbers && /^\d{1,5}$/.test(one.trim())) return Number(one);
-      const all = [...names.keys()].map(name => name.toLowerCase()).join(', ');
-      throw new InvalidArgumentError(`must be ${all}${numbers ? ', or a number' : ''}`);
+    ...given.split(',').map(name => {
+      if (numbers && /^[1-9]\d{0,4}$/.test(name)) return Number(name);
+      return numberOf(schema, name) ?? refuse(schema, numbers);
     }),
   ];
+}
+
+function numberOf(schema: DescEnum, given: string): number | undefined {
+  const name = given.trim().toUpperCase().replaceAll('-', '_');
+  return named(schema).find(value => value.localName === name)?.number;
+}
+
+function refuse(schema: DescEnum, numbers = false): never {
+  const names = named(schema).map(({ localName }) => localName.toLowerCase());
+  throw new InvalidArgumentError(`must be one of ${names.join(', ')}${numbers ? ', or a number' : ''}`);
+}
+
+function named(schema: DescEnum) {
+  return schema.values.filter(({ number }) => number > 0);
 }
