@@ -112,6 +112,19 @@ const rules: Rule[] = [
     but: /^src\/(cli\/(?!import|migrate)|gen\/|client\/|grpc\/(client|credentials)\.ts$)/,
   },
   {
+    they: 'the client library knows the protocol and nothing of the service',
+    files: /^src\/client\//,
+    never: /./,
+    but: /^(src\/(client\/|gen\/|grpc\/(client|credentials)\.ts$)|@bufbuild\/protobuf|@grpc\/grpc-js$|node:)/,
+  },
+  {
+    they: 'what the client library has of the transport needs no more than the protocol does',
+    files: /^src\/grpc\/(client|credentials|definition|frame|write)\.ts$/,
+    never: /./,
+    but: /^(src\/grpc\/(definition|frame|write)\.ts$|@bufbuild\/protobuf|@grpc\/grpc-js$|node:)/,
+  },
+  { they: 'the service does without its client', files: /^src\/(?!client\/|cli\/|page\/)/, never: /^src\/client\// },
+  {
     they: 'watches know controllers and no other room',
     files: /^src\/watch\//,
     never: /^src\/(course|log|payload|request|retention|summary|work)\//,
@@ -129,8 +142,8 @@ const rules: Rule[] = [
     never: /^(src\/(gen|grpc)\/|@grpc\/|@bufbuild\/)/,
   },
   {
-    they: 'generated code of backups is seen by services, scopes, the composition root and commands only',
-    files: /^src\/(?!.*\/(service|message)\.ts$|app\.ts$|errors\.ts$|identity\/scope\.ts$|cli\/)/,
+    they: 'generated code of backups is seen by services, scopes, the composition root, the client and commands only',
+    files: /^src\/(?!.*\/(service|message)\.ts$|app\.ts$|errors\.ts$|identity\/scope\.ts$|client\/|cli\/)/,
     never: /^src\/gen\/backup\//,
   },
   {

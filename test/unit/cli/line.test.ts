@@ -6,7 +6,7 @@ import { ShortIds } from '../../../src/cli/logs/short-ids.ts';
 import { LogLevel } from '../../../src/gen/backup/v1/entry_pb.ts';
 import { LogEntrySchema } from '../../../src/gen/backup/v1/log_pb.ts';
 
-const plain: Look = { paint: (_, text) => text, time: undefined, named: false };
+const plain: Look = { paint: (_, text) => text, time: undefined, ids: false, named: false };
 
 describe('A line of a log', () => {
   it('has the time, the level and the message', () => {
@@ -36,8 +36,8 @@ describe('A line of a log', () => {
   });
 
   it('is coloured by its level, and its backup by who it is', () => {
-    const lines = new LineWriter({ paint: (inks, text) => `<${inks}:${text}>`, time: undefined, named: true });
-    assert.equal(lines.textOf(id('a'), entry('x', LogLevel.ERROR)), '<cyan:aaaaaaaa> <dim:><bold,red:ERROR> <:x>\n');
+    const lines = new LineWriter({ paint: (inks, text) => `<${inks}:${text}>`, time: undefined, ids: true, named: true });
+    assert.equal(lines.textOf(id('a'), entry('x', LogLevel.ERROR)), '<cyan:aaaaaaaa> <dim:     1 ><bold,red:ERROR> <:x>\n');
     assert.match(lines.textOf(id('b'), entry('x')), /^<magenta:bbbbbbbb> /);
     assert.match(lines.textOf(id('a'), entry('x')), /^<cyan:aaaaaaaa> /);
   });
