@@ -1,28 +1,26 @@
-import type { MessageInitShape } from '@bufbuild/protobuf';
 import { type Command, Option } from 'commander';
 import {
-  type ControllerFilterSchema,
   type Operation,
   OperationSchema,
+  type Purpose,
   PurposeSchema,
   type Status,
   StatusSchema,
   Type,
   TypeSchema,
 } from '../gen/backup/v1/controller_pb.ts';
-import type { TailFilterSchema } from '../gen/backup/v1/log_pb.ts';
 import { id, wholeNumber } from './arguments.ts';
 import { nameIn, namesIn } from './names.ts';
 
 /** Which runs, by what they are. */
 export type Filter = {
   course?: bigint;
-  operation?: number;
-  type?: number;
+  operation?: Operation;
+  type?: Type;
   item?: bigint;
   user?: bigint;
-  purpose?: number[];
-  status?: number[];
+  purpose?: Purpose[];
+  status?: Status[];
 };
 
 /** The options of a filter, in a group of the help of their own. */
@@ -46,11 +44,11 @@ export function filterOptions(command: Command, { statuses = false } = {}): Comm
 }
 
 /** Undefined when no option of a filter was given. */
-export function tailFilterOf(given: Filter): MessageInitShape<typeof TailFilterSchema> | undefined {
+export function tailFilterOf(given: Filter): TailFilter | undefined {
   const { course, operation, type, item, user, purpose } = given;
-  const filter = {
-    ...(operation !== undefined && { operation: operation as Operation }),
-    ...(type !== undefined && { type: type as Type }),
+  const filter: TailFilter = {
+    ...(operation !== undefined && { operation }),
+    ...(type !== undefined && { type }),
     ...(item !== undefined && { itemId: item }),
     ...(course !== undefined && { type: Type.COURSE, itemId: course }),
     ...(user !== undefined && { userId: user }),
@@ -59,7 +57,10 @@ export function tailFilterOf(given: Filter): MessageInitShape<typeof TailFilterS
   return Object.keys(filter).length > 0 ? filter : undefined;
 }
 
-export function controllerFilterOf(given: Filter): MessageInitShape<typeof ControllerFilterSchema> | undefined {
+export function controllerFilterOf(given: Filter): ControllerFilter | undefined {
   const filter = tailFilterOf(given);
-  return given.status ? { ...filter, statuses: [...new Set(given.status)] as Status[] } : filter;
+  return given.status ? { ...filter, statuses: [...new Set(given.status)] } : filter;
 }
+
+type TailFilter = { operation?: Operation; type?: Type; itemId?: bigint; userId?: bigint; purposes?: Purpose[] };
+type ControllerFilter = TailFilter & { statuses?: Status[] };

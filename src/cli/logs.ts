@@ -1,6 +1,6 @@
 import { Command, InvalidArgumentError, Option } from 'commander';
 import { LogLevel, LogLevelSchema } from '../gen/backup/v1/entry_pb.ts';
-import { backupId, file, instant, text, wholeNumber } from './arguments.ts';
+import { backupId, backupIds, file, instant, limit, text, wholeNumber } from './arguments.ts';
 import { filterOptions } from './filter.ts';
 import { nameIn } from './names.ts';
 import type { Runner } from './runner.ts';
@@ -136,13 +136,4 @@ function start(flags: string, about: string, parse?: (given: string) => unknown)
   const option = new Option(flags, about).helpGroup('Where to begin:');
   option.conflicts(STARTS.filter(name => name !== option.attributeName()));
   return parse ? option.argParser(parse) : option;
-}
-
-export function backupIds(given: string, before: string[] = []): string[] {
-  const one = backupId(given);
-  return before.includes(one) ? before : [...before, one];
-}
-
-export function limit(given: string): number {
-  return given === 'all' ? Number.POSITIVE_INFINITY : wholeNumber(1, 1_000_000_000)(given);
 }

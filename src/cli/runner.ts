@@ -61,6 +61,8 @@ async function tell(error: unknown, settings: Settings | undefined): Promise<key
 async function failureOf(error: unknown, settings: Settings | undefined): Promise<Failure> {
   if (error instanceof Failure) return error;
   const { isServiceError, refused } = await import('./refused.ts');
-  if (settings && isServiceError(error)) return refused(error, settings);
+  // The client library says more of a call that failed, and has what was answered as its cause.
+  const answered = isServiceError(error) ? error : (error as Error).cause;
+  if (settings && isServiceError(answered)) return refused(answered, settings);
   return new Failure('FAILED', (error as Error).message);
 }

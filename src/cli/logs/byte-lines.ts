@@ -29,15 +29,22 @@ export async function* byteLines(chunks: AsyncIterable<Buffer>, most: number): A
   if (rest.length > 0) yield* cut(rest, most, piece);
 }
 
-function* cut(line: Buffer, most: number, piece: boolean): Generator<Line> {
-  if (line.length <= most) {
-    // What was a whole number of pieces has no empty one at its end.
-    if (line.length > 0 || !piece) yield { bytes: line, piece };
-    return;
+function* cut(line: Buffer, most: number, isRest: boolean): Generator<Line> {
+  // What was a whole number of pieces has no empty one at its end.
+  if (isRest && line.length === 0) return;
+  const piece = isRest || line.length > most;
+  for (const bytes of pieces(line, most)) yield { bytes, piece };
+}
+
+/** One or more, of up to `most` bytes, cut between characters of UTF-8. */
+export function* pieces(line: Buffer, most: number): Generator<Buffer> {
+  let rest = line;
+  while (rest.length > most) {
+    const at = boundary(rest, most);
+    yield rest.subarray(0, at);
+    rest = rest.subarray(at);
   }
-  const at = boundary(line, most);
-  yield { bytes: line.subarray(0, at), piece: true };
-  yield* cut(line.subarray(at), most, true);
+  yield rest;
 }
 
 /** The last place up to `to` where a character begins; `to` itself when none is that near, so that it is not UTF-8. */

@@ -9,6 +9,8 @@ export type Look = {
   paint: Paint;
   /** How times are told; undefined leaves them out. */
   time: ((time: Date) => string) | undefined;
+  /** Whether entries have their numbers. */
+  ids: boolean;
   /** Whether lines say which backup they are of. */
   named: boolean;
 };
@@ -27,15 +29,16 @@ export class LineWriter {
   }
 
   /** With a line feed at the end of each line. */
-  textOf(backupId: string, { level, message, createTime }: LogEntry): string {
+  textOf(backupId: string, { id, level, message, createTime }: LogEntry): string {
     const { paint } = this.#look;
     const name = this.#nameOf(backupId);
+    const number = this.#look.ids ? `${String(id).padStart(6)} ` : '';
     const time = this.#look.time && createTime ? `${this.#look.time(timestampDate(createTime))} ` : '';
-    const { word, inks } = LEVELS[level] ?? { word: String(level).padEnd(5), inks: [] };
+    const word = WORDS[level] ?? String(level).padEnd(5);
     const tone: Ink[] = level === LogLevel.DEBUG ? ['dim'] : [];
     const [first, ...more] = message.split(/\r?\n/).map(safe);
-    let text = `${name}${paint('dim', time)}${paint(inks, word)} ${paint(tone, first!)}\n`;
-    const margin = ' '.repeat(time.length + word.length - 1);
+    let text = `${name}${paint('dim', number + time)}${paint(INKS[level] ?? [], word)} ${paint(tone, first!)}\n`;
+    const margin = ' '.repeat(number.length + time.length + word.length - 1);
     for (const line of more) text += `${name}${margin}${paint('dim', '│')} ${paint(tone, line)}\n`;
     return text;
   }
@@ -62,11 +65,20 @@ function safe(line: string): string {
   return line.split('\t').map(printable).join('\t');
 }
 
-const LEVELS: Record<number, { word: string; inks: Ink[] }> = {
-  [LogLevel.ERROR]: { word: 'ERROR', inks: ['bold', 'red'] },
-  [LogLevel.WARNING]: { word: 'WARN ', inks: ['yellow'] },
-  [LogLevel.INFO]: { word: 'INFO ', inks: ['green'] },
-  [LogLevel.DEBUG]: { word: 'DEBUG', inks: ['dim'] },
+/** Of levels. */
+export const INKS: { [level: number]: Ink[] } = {
+  [LogLevel.ERROR]: ['bold', 'red'],
+  [LogLevel.WARNING]: ['yellow'],
+  [LogLevel.INFO]: ['green'],
+  [LogLevel.DEBUG]: ['dim'],
+};
+
+/** All as wide. */
+const WORDS: { [level: number]: string } = {
+  [LogLevel.ERROR]: 'ERROR',
+  [LogLevel.WARNING]: 'WARN ',
+  [LogLevel.INFO]: 'INFO ',
+  [LogLevel.DEBUG]: 'DEBUG',
 };
 
 // Not those of levels that alarm.

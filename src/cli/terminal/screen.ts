@@ -19,8 +19,10 @@ export type Screen = {
   show<S extends DescMessage>(schema: S, message: MessageShape<S>, draw: () => string): Promise<void>;
   /** One of many: as a line of JSON, a document of YAML, or as `draw` has it. */
   item<S extends DescMessage>(schema: S, message: MessageShape<S>, draw: () => string): Promise<void>;
-  /** Waits until there is room for more. */
+  /** A line or more. Waits until there is room for more. */
   print(text: string): Promise<void>;
+  /** The same, with the ends of lines in the text. */
+  write(text: string | Uint8Array): Promise<void>;
 };
 
 type Environment = Record<string, string | undefined>;
@@ -28,9 +30,10 @@ type Environment = Record<string, string | undefined>;
 export function screenOf(stream: NodeJS.WriteStream, settings: Settings, environment: Environment): Screen {
   const { output: format, times, color } = settings;
   const isTerminal = Boolean(stream.isTTY);
-  const print = async (text: string) => {
-    if (!stream.write(`${text}\n`)) await once(stream, 'drain');
+  const write = async (text: string | Uint8Array) => {
+    if (!stream.write(text)) await once(stream, 'drain');
   };
+  const print = (text: string) => write(`${text}\n`);
   return {
     format,
     isTerminal,
@@ -40,6 +43,7 @@ export function screenOf(stream: NodeJS.WriteStream, settings: Settings, environ
     },
     time: time => timeText(time, times),
     print,
+    write,
     async show(schema, message, draw) {
       if (format === 'table') return print(draw());
       const json = toJson(schema, message);

@@ -1,0 +1,73 @@
+import { MultiBar, type SingleBar } from 'cli-progress';
+import { Status } from '../../gen/backup/v1/controller_pb.ts';
+import { ShortIds } from '../logs/short-ids.ts';
+import type { Session } from '../session.ts';
+import { Pace } from './pace.ts';
+import { isFinished, rowOf, type Watched } from './row.ts';
+import type { View } from './watch.ts';
+
+/** A bar for each run that is not finished, as many as there is room for; above them, one after the other, how the others ended. */
+export function barView({ screen }: Session): View {
+  const ids = new ShortIds();
+  const runs = new Map<string, Watched>();
+  const ended = new Set<string>();
+  const stream = process.stdout;
+  const bars = new MultiBar({
+    stream,
+    format: (_options, _params, { line }: { line: () => string }) => line(),
+    fps: 5,
+    // A line that is above the bars pushes them down, so each is drawn whether it has changed or not.
+    forceRedraw: true,
+    linewrap: false,
+    hideCursor: true,
+    gracefulExit: false,
+  });
+  const slots: SingleBar[] = [];
+
+  const row = (run: Watched) =>
+    rowOf(run, ids.of(run.controller.backupId), Math.max(20, stream.columns - 1), screen.paint, Date.now());
+  const shown = () => {
+    const all = [...runs.values()];
+    const executing = all.filter(({ controller }) => controller.status === Status.EXECUTING);
+    return [...executing, ...all.filter(run => !executing.includes(run))];
+  };
+  const lineOf = (slot: number) => {
+    const all = shown();
+    const left = all.length - slots.length + 1;
+    if (slot === slots.length - 1 && left > 1) return screen.paint('dim', `and ${left} more`);
+    return all[slot] ? row(all[slot]) : '';
+  };
+  const fit = () => {
+    const wanted = Math.min(runs.size, Math.max(2, stream.rows - 2));
+    while (slots.length < wanted) {
+      const slot = slots.length;
+      slots.push(bars.create(1, 0, { line: () => lineOf(slot) }));
+    }
+    while (slots.length > wanted) bars.remove(slots.pop()!);
+  };
+  const above = (line: string) => bars.log(`${line}\x1b[K\n`);
+
+  return {
+    async show(run) {
+      const { backupId } = run.controller;
+      if (!isFinished(run.controller)) {
+        ended.delete(backupId);
+        runs.set(backupId, run);
+      } else {
+        runs.delete(backupId);
+        // It is told again after a resumption.
+        if (!ended.has(backupId)) above(row(run));
+        ended.add(backupId);
+      }
+      fit();
+    },
+    async remove(backupId, controller) {
+      const wasShown = runs.delete(backupId);
+      if (controller && isFinished(controller)) return this.show({ controller, pace: new Pace() });
+      if (!controller && wasShown) above(`${ids.of(backupId)}  was deleted`);
+      fit();
+    },
+    say: text => above(text.trimEnd()),
+    [Symbol.dispose]: () => bars.stop(),
+  };
+}
