@@ -4,6 +4,7 @@ import { CourseService } from '../gen/backup/v1/course_pb.ts';
 import { LogService } from '../gen/backup/v1/log_pb.ts';
 import { clientCredentials } from '../grpc/credentials.ts';
 import { type ServiceClient, serviceClient } from './calls.ts';
+import { type IngestOptions, LogWriter } from './ingest/writer.ts';
 import { Tail, type TailOptions } from './tail.ts';
 import { Watch, type WatchOptions } from './watch.ts';
 
@@ -33,6 +34,8 @@ export type Connection = Disposable & {
   readonly logs: ServiceClient<typeof LogService>;
   /** Follows logs, each entry once, whatever breaks. */
   tail(options: TailOptions): Tail;
+  /** Writes to a log, each entry once, whatever breaks. */
+  ingest(options: IngestOptions): LogWriter;
   /** Follows controllers. */
   watch(options?: WatchOptions): Watch;
   close(): void;
@@ -59,6 +62,7 @@ export function connect(target: string | ConnectOptions): Connection {
     courses: serviceClient(CourseService, channel, { timeoutMs }),
     logs,
     tail: which => new Tail(logs, which),
+    ingest: who => new LogWriter(logs, who),
     watch: which => new Watch(controllers, which ?? {}),
     close: () => channel.close(),
     [Symbol.dispose]: () => channel.close(),

@@ -7,6 +7,7 @@ export { TailEnd_Reason } from '../gen/backup/v1/log_pb.ts';
 export type { CallOptions, ServiceClient } from './calls.ts';
 export { type Connection, type ConnectOptions, connect } from './connect.ts';
 export { type Reason, RpcError } from './error.ts';
+export { type IngestOptions, LogWriter } from './ingest/writer.ts';
 export type { Interruption, ReconnectOptions } from './reconnect.ts';
 export type { TailOptions, TailStart } from './tail.ts';
 export { Tail } from './tail.ts';
