@@ -44,17 +44,8 @@ export type Connection = Disposable & {
 /** A connection of its own, opened by the first call. Throws when a certificate or token file cannot be read. */
 export function connect(target: string | ConnectOptions): Connection {
   const options = typeof target === 'string' ? { address: target } : target;
-  const { address, timeoutMs = 30_000, keepaliveMs = 10_000 } = options;
-  const channel = new Client(address, credentialsOf(options), {
-    // Without this, grpc-js shares one connection among all clients of an address in a process.
-    'grpc.use_local_subchannel_pool': 1,
-    'grpc.enable_http_proxy': 0,
-    'grpc.initial_reconnect_backoff_ms': 100,
-    'grpc.max_reconnect_backoff_ms': 2000,
-    'grpc.keepalive_time_ms': keepaliveMs,
-    'grpc.keepalive_timeout_ms': keepaliveMs / 2,
-    'grpc.max_receive_message_length': -1,
-  });
+  const { timeoutMs = 30_000 } = options;
+  const channel = openChannel(options);
   const controllers = serviceClient(ControllerService, channel, { timeoutMs });
   const logs = serviceClient(LogService, channel, { timeoutMs });
   return {
@@ -67,6 +58,21 @@ export function connect(target: string | ConnectOptions): Connection {
     close: () => channel.close(),
     [Symbol.dispose]: () => channel.close(),
   };
+}
+
+/** The channel alone, for other services. Throws as `connect` does. */
+export function openChannel(options: ConnectOptions): Client {
+  const { address, keepaliveMs = 10_000 } = options;
+  return new Client(address, credentialsOf(options), {
+    // Without this, grpc-js shares one connection among all clients of an address in a process.
+    'grpc.use_local_subchannel_pool': 1,
+    'grpc.enable_http_proxy': 0,
+    'grpc.initial_reconnect_backoff_ms': 100,
+    'grpc.max_reconnect_backoff_ms': 2000,
+    'grpc.keepalive_time_ms': keepaliveMs,
+    'grpc.keepalive_timeout_ms': keepaliveMs / 2,
+    'grpc.max_receive_message_length': -1,
+  });
 }
 
 function credentialsOf({ tls = false, token, tokenFile }: ConnectOptions) {

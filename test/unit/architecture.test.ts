@@ -109,7 +109,13 @@ const rules: Rule[] = [
     they: 'backupctl is a client: only import and migrate know the database',
     files: /^src\/cli\/(?!main\.ts$|import\.ts$|migrate\.ts$)/,
     never: /^(src\/|pg$|@mikro-orm\/|mysql2)/,
-    but: /^src\/(cli\/(?!import|migrate)|gen\/|client\/|grpc\/(client|credentials)\.ts$)/,
+    but: /^src\/(cli\/(?!import|migrate)|gen\/|client\/|version\.ts$|grpc\/(client|credentials)\.ts$)/,
+  },
+  {
+    they: 'a replica describes itself without knowing any room',
+    files: /^src\/replica\//,
+    never: /^src\//,
+    but: /^src\/(db|gen|grpc|replica|errors|timestamps|version)(\/|\.ts$)/,
   },
   {
     they: 'the client library knows the protocol and nothing of the service',

@@ -25,20 +25,21 @@ export function barView({ screen }: Session): View {
   const slots: SingleBar[] = [];
 
   const row = (run: Watched) =>
-    rowOf(run, ids.of(run.controller.backupId), Math.max(20, stream.columns - 1), screen.paint, Date.now());
-  const shown = () => {
-    const all = [...runs.values()];
-    const executing = all.filter(({ controller }) => controller.status === Status.EXECUTING);
-    return [...executing, ...all.filter(run => !executing.includes(run))];
-  };
+    rowOf(run, ids.of(run.controller.backupId), Math.max(20, (stream.columns || 80) - 1), screen.paint, Date.now());
+  // In the order of a frame: those first of which there is something to see.
+  let order: Watched[] = [];
+  bars.on('update-pre', () => {
+    const [executing, others]: [Watched[], Watched[]] = [[], []];
+    for (const run of runs.values()) (run.controller.status === Status.EXECUTING ? executing : others).push(run);
+    order = executing.concat(others);
+  });
   const lineOf = (slot: number) => {
-    const all = shown();
-    const left = all.length - slots.length + 1;
+    const left = order.length - slots.length + 1;
     if (slot === slots.length - 1 && left > 1) return screen.paint('dim', `and ${left} more`);
-    return all[slot] ? row(all[slot]) : '';
+    return order[slot] ? row(order[slot]) : screen.paint('dim', 'no run that is not finished');
   };
   const fit = () => {
-    const wanted = Math.min(runs.size, Math.max(2, stream.rows - 2));
+    const wanted = Math.max(1, Math.min(runs.size, (stream.rows || 24) - 2));
     while (slots.length < wanted) {
       const slot = slots.length;
       slots.push(bars.create(1, 0, { line: () => lineOf(slot) }));
@@ -46,6 +47,7 @@ export function barView({ screen }: Session): View {
     while (slots.length > wanted) bars.remove(slots.pop()!);
   };
   const above = (line: string) => bars.log(`${line}\x1b[K\n`);
+  fit();
 
   return {
     async show(run) {
@@ -68,6 +70,10 @@ export function barView({ screen }: Session): View {
       fit();
     },
     say: text => above(text.trimEnd()),
-    [Symbol.dispose]: () => bars.stop(),
+    [Symbol.dispose]() {
+      // What goes above is written with the next frame.
+      bars.update();
+      bars.stop();
+    },
   };
 }

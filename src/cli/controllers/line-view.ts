@@ -1,7 +1,10 @@
-import { ControllerSchema, type Controller } from '../../gen/backup/v1/controller_pb.ts';
+import { timestampNow } from '@bufbuild/protobuf/wkt';
+import { ControllerSchema } from '../../gen/backup/v1/controller_pb.ts';
 import { ShortIds } from '../logs/short-ids.ts';
 import type { Session } from '../session.ts';
-import { timestampOf } from '../terminal/times.ts';
+import type { Format } from '../settings.ts';
+
+import { Pace } from './pace.ts';
 import { isFinished, wordsOf } from './row.ts';
 import type { View } from './watch.ts';
 
@@ -10,7 +13,7 @@ export function lineView({ screen }: Session): View {
   const ids = new ShortIds();
   const said = new Map<string, string>();
   const line = (backupId: string, words: string) => {
-    const now = screen.time(timestampOf(new Date()));
+    const now = screen.time(timestampNow());
     return screen.print(`${now} ${ids.of(backupId)} ${words}`);
   };
   return {
@@ -27,9 +30,13 @@ export function lineView({ screen }: Session): View {
     async remove(backupId, controller) {
       if (controller && isFinished(controller)) return this.show({ controller, pace: new Pace() });
       said.delete(backupId);
-      if (screen.format !== 'table') return screen.print(removedOf(backupId));
+      if (screen.format !== 'table') return screen.print(removed(backupId, screen.format));
       if (!controller) await line(backupId, 'was deleted');
     },
     [Symbol.dispose]() {},
   };
+}
+
+function removed(backupId: string, format: Format): string {
+  return format === 'json' ? JSON.stringify({ backupId, removed: true }) : `---\nbackupId: ${backupId}\nremoved: true`;
 }

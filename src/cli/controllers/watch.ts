@@ -8,7 +8,7 @@ import type { Session } from '../session.ts';
 import { barView } from './bar-view.ts';
 import { lineView } from './line-view.ts';
 import { Pace } from './pace.ts';
-import { isFinished, type Watched } from './row.ts';
+import type { Watched } from './row.ts';
 
 type Options = Filter & { untilFinished?: true; quiet?: true };
 
@@ -23,7 +23,7 @@ export type View = Disposable & {
 /** Shows what becomes of runs until all have finished that are named, or the user has enough. */
 export async function watchControllers(session: Session, options: Options, backupIds: string[]): Promise<void> {
   const filter = filterOf(options, backupIds);
-  const isDrawn = session.screen.format === 'table' && session.screen.isTerminal;
+  const isDrawn = session.screen.format === 'table' && session.screen.isTerminal && session.environment['TERM'] !== 'dumb';
   using view = isDrawn ? barView(session) : lineView(session);
   const notes = new Notes(session, options.quiet, view.say);
   using connection = openConnection(session.settings);
