@@ -1,5 +1,11 @@
 import { Command, InvalidArgumentError, Option } from 'commander';
-import { ExecutionSchema, OperationSchema, PurposeSchema, StatusSchema, TypeSchema } from '../gen/backup/v1/controller_pb.ts';
+import {
+  ExecutionSchema,
+  OperationSchema,
+  PurposeSchema,
+  StatusSchema,
+  TypeSchema,
+} from '../gen/backup/v1/controller_pb.ts';
 import { backupId, backupIds, file, id, instant, limit, text, wholeNumber } from './arguments.ts';
 import { filterOptions } from './filter.ts';
 import { nameIn, namesIn } from './names.ts';
@@ -74,11 +80,17 @@ function create(run: Runner): Command {
   const type = new Option('--type <name>', 'what it covers: activity, section or course').argParser(nameIn(TypeSchema));
   return new Command('create')
     .description('create a run; prints its backup id')
-    .addOption(new Option('--operation <name>', 'backup or restore').argParser(nameIn(OperationSchema)).makeOptionMandatory())
+    .addOption(
+      new Option('--operation <name>', 'backup or restore').argParser(nameIn(OperationSchema)).makeOptionMandatory(),
+    )
     .addOption(new Option('--course <number>', 'of this course as a whole').argParser(id).conflicts(['type', 'item']))
     .addOption(type)
     .option('--item <number>', 'the course, section or activity', id)
-    .addOption(new Option('--purpose <name>', 'such as general, async or automated; or a number').argParser(purpose).default(10, 'general'))
+    .addOption(
+      new Option('--purpose <name>', 'such as general, async or automated; or a number')
+        .argParser(purpose)
+        .default(10, 'general'),
+    )
     .option('--user <number>', 'who owns it', id)
     .option('--status <name>', 'where it stands, such as awaiting; else created', nameIn(StatusSchema))
     .option('--execution <name>', 'immediate or delayed; else as its purpose says', nameIn(ExecutionSchema))
@@ -127,7 +139,9 @@ Examples:
   backupctl controllers list --status finished_err --since 1d -o json --limit all | jq -r .backupId | xargs backupctl controllers retry`;
 
 function payload(run: Runner): Command {
-  const command = new Command('payload').description('the serialised controller of a run').addHelpText('after', PAYLOAD_HELP);
+  const command = new Command('payload')
+    .description('the serialised controller of a run')
+    .addHelpText('after', PAYLOAD_HELP);
   command
     .command('download')
     .description('write it to a file or to standard output; proved by its MD5')

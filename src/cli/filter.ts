@@ -30,7 +30,9 @@ export function filterOptions(command: Command, { statuses = false } = {}): Comm
     new Option('--operation <name>', 'backup or restore').argParser(nameIn(OperationSchema)),
     new Option('--type <name>', 'what they cover: activity, section or course').argParser(nameIn(TypeSchema)),
     new Option('--item <number>', 'the course, section or activity that they cover').argParser(id),
-    new Option('--user <number>', 'of this user').argParser(given => BigInt(wholeNumber(0, Number.MAX_SAFE_INTEGER)(given))),
+    new Option('--user <number>', 'of this user').argParser(given =>
+      BigInt(wholeNumber(0, Number.MAX_SAFE_INTEGER)(given)),
+    ),
     new Option('--purpose <names>', 'any of these, such as automated,async').argParser(
       namesIn(PurposeSchema, { numbers: true }),
     ),

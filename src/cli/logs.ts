@@ -6,7 +6,9 @@ import { nameIn } from './names.ts';
 import type { Runner } from './runner.ts';
 
 export function logsCommand(run: Runner): Command {
-  const logs = new Command('logs').description('what runs write: follow it live, list it, add to it').addHelpText('after', HELP);
+  const logs = new Command('logs')
+    .description('what runs write: follow it live, list it, add to it')
+    .addHelpText('after', HELP);
   logs.addCommand(tailCommand(run));
   logs.addCommand(appendCommand(run));
   logs.addCommand(listCommand(run));
@@ -27,9 +29,20 @@ function tailCommand(run: Runner): Command {
   filterOptions(tail)
     .addOption(new Option('--all', 'all logs, those without a controller too').helpGroup('Which runs:'))
     .addOption(levelOption())
-    .addOption(start('--tail <n>', 'begin with the last n entries of each backup; 0: only what is new', wholeNumber(0, 1_000_000)))
+    .addOption(
+      start(
+        '--tail <n>',
+        'begin with the last n entries of each backup; 0: only what is new',
+        wholeNumber(0, 1_000_000),
+      ),
+    )
     .addOption(start('--since <time>', 'begin with what was written since then: 10m, or 2026-11-26T02:30', instant))
-    .addOption(start('--from-start', 'begin with the first entry; usual for backups that are named, for others only what is new'))
+    .addOption(
+      start(
+        '--from-start',
+        'begin with the first entry; usual for backups that are named, for others only what is new',
+      ),
+    )
     .addOption(start('--resume-token <token>', 'go on where the tail was that gave this (-o json)', text))
     .option('--resume-file <file>', 'keep in this file how far it came, and go on exactly there the next time', file)
     .option('--no-follow', 'end after what is there')
@@ -121,7 +134,10 @@ Examples:
   backupctl logs summary --purpose automated --since 24h`;
 
 function levelOption(): Option {
-  return new Option('--level <level>', 'only entries that are as important, or more: error, warning, info, debug').argParser(level);
+  return new Option(
+    '--level <level>',
+    'only entries that are as important, or more: error, warning, info, debug',
+  ).argParser(level);
 }
 
 function level(given: string): number {

@@ -38,7 +38,7 @@ export function barView({ screen }: Session): View {
     if (slot === slots.length - 1 && left > 1) return screen.paint('dim', `and ${left} more`);
     return order[slot] ? row(order[slot]) : screen.paint('dim', 'no run that is not finished');
   };
-  const fit = () => {
+  const makeRoom = () => {
     const wanted = Math.max(1, Math.min(runs.size, (stream.rows || 24) - 2));
     while (slots.length < wanted) {
       const slot = slots.length;
@@ -47,7 +47,7 @@ export function barView({ screen }: Session): View {
     while (slots.length > wanted) bars.remove(slots.pop()!);
   };
   const above = (line: string) => bars.log(`${line}\x1b[K\n`);
-  fit();
+  makeRoom();
 
   return {
     async show(run) {
@@ -61,13 +61,13 @@ export function barView({ screen }: Session): View {
         if (!ended.has(backupId)) above(row(run));
         ended.add(backupId);
       }
-      fit();
+      makeRoom();
     },
     async remove(backupId, controller) {
       const wasShown = runs.delete(backupId);
       if (controller && isFinished(controller)) return this.show({ controller, pace: new Pace() });
       if (!controller && wasShown) above(`${ids.of(backupId)}  was deleted`);
-      fit();
+      makeRoom();
     },
     say: text => above(text.trimEnd()),
     [Symbol.dispose]() {

@@ -45,7 +45,11 @@ export async function createController(session: Session, given: Creation): Promi
   await session.screen.show(ControllerSchema, controller!, () => controller!.backupId);
 }
 
-export async function cancelControllers(session: Session, { reason = '' }: { reason?: string }, backupIds: string[]): Promise<void> {
+export async function cancelControllers(
+  session: Session,
+  { reason = '' }: { reason?: string },
+  backupIds: string[],
+): Promise<void> {
   const controllers = session.client(ControllerService);
   await changeAll(session, backupIds, backupId => controllers.cancelController({ backupId, reason }, session.call()));
 }
@@ -77,6 +81,7 @@ async function changeAll(
 }
 
 function lineOf(controller: Controller): string {
-  const asked = controller.lease && controller.cancelRequestTime ? `, ${controller.lease.worker} was asked to stop` : '';
+  const asked =
+    controller.lease && controller.cancelRequestTime ? `, ${controller.lease.worker} was asked to stop` : '';
   return `${controller.backupId}  ${subjectOf(controller)}  ${standingOf(controller)}${asked}`;
 }

@@ -7,9 +7,15 @@ import type { Session } from '../session.ts';
 import { Transfer } from './transfer.ts';
 
 /** To a file, which is there when it is complete and proved, or to standard output. */
-export async function downloadPayload(session: Session, { force }: { force?: true }, backupId: string, path = '-'): Promise<void> {
+export async function downloadPayload(
+  session: Session,
+  { force }: { force?: true },
+  backupId: string,
+  path = '-',
+): Promise<void> {
   if (path === '-') {
-    if (process.stdout.isTTY) throw new Failure('WRONG_USE', 'a payload is not for a terminal', 'name a file, or redirect standard output');
+    if (process.stdout.isTTY)
+      throw new Failure('WRONG_USE', 'a payload is not for a terminal', 'name a file, or redirect standard output');
     return receive(session, backupId, chunk => session.screen.write(chunk));
   }
   if (!force && existsSync(path)) throw new Failure('WRONG_USE', `${path} is there already`, '--force replaces it');
@@ -30,7 +36,9 @@ export async function downloadPayload(session: Session, { force }: { force?: tru
 async function receive(session: Session, backupId: string, write: (chunk: Uint8Array) => Promise<void>): Promise<void> {
   using transfer = new Transfer(session);
   let proved = false;
-  for await (const { part } of session.client(ControllerService).downloadPayload({ backupId }, { signal: session.signal })) {
+  for await (const { part } of session
+    .client(ControllerService)
+    .downloadPayload({ backupId }, { signal: session.signal })) {
     if (part.case === 'start') transfer.begin(Number(part.value.size));
     if (part.case === 'chunk') {
       await write(part.value);

@@ -67,7 +67,10 @@ function stateOf({ controller }: Watched, paint: Paint): string {
   }
   if (status === Status.FINISHED_ERR) {
     const at = progress > 0 ? ` at ${percent(progress)} %` : '';
-    return paint(ENDS[outcome] === 'cancelled' ? 'yellow' : 'red', `✘ ${ENDS[outcome] ?? 'failed'}${at}${took && ` after${took}`}`);
+    return paint(
+      ENDS[outcome] === 'cancelled' ? 'yellow' : 'red',
+      `✘ ${ENDS[outcome] ?? 'failed'}${at}${took && ` after${took}`}`,
+    );
   }
   const due = controller.executionTime && timestampDate(controller.executionTime);
   return `${nameOf(StatusSchema, status)}${due && status === Status.AWAITING ? ` not before ${due.toISOString()}` : ''}`;

@@ -2,8 +2,8 @@ import { createHash } from 'node:crypto';
 import { SingleBar } from 'cli-progress';
 import { Notes } from '../notes.ts';
 import type { Session } from '../session.ts';
-import { Pace } from './pace.ts';
 import { durationText } from '../terminal/times.ts';
+import { Pace } from './pace.ts';
 
 /** How far a payload has come, told on standard error: with a bar on a terminal, else at the end only. */
 export class Transfer implements Disposable {

@@ -1,7 +1,11 @@
 import { createReadStream } from 'node:fs';
 import { stat } from 'node:fs/promises';
 import type { MessageInitShape } from '@bufbuild/protobuf';
-import { ControllerSchema, ControllerService, type UploadPayloadRequestSchema } from '../../gen/backup/v1/controller_pb.ts';
+import {
+  ControllerSchema,
+  ControllerService,
+  type UploadPayloadRequestSchema,
+} from '../../gen/backup/v1/controller_pb.ts';
 import { Failure } from '../failure.ts';
 import type { Session } from '../session.ts';
 import { Transfer } from './transfer.ts';

@@ -1,5 +1,5 @@
-import { type Controller, Status } from '../../gen/backup/v1/controller_pb.ts';
 import type { Connection } from '../../client/connect.ts';
+import { type Controller, Status } from '../../gen/backup/v1/controller_pb.ts';
 import { openConnection } from '../connection.ts';
 import { Failure } from '../failure.ts';
 import { controllerFilterOf, type Filter } from '../filter.ts';
@@ -23,7 +23,8 @@ export type View = Disposable & {
 /** Shows what becomes of runs until all have finished that are named, or the user has enough. */
 export async function watchControllers(session: Session, options: Options, backupIds: string[]): Promise<void> {
   const filter = filterOf(options, backupIds);
-  const isDrawn = session.screen.format === 'table' && session.screen.isTerminal && session.environment['TERM'] !== 'dumb';
+  const isDrawn =
+    session.screen.format === 'table' && session.screen.isTerminal && session.environment['TERM'] !== 'dumb';
   using view = isDrawn ? barView(session) : lineView(session);
   const notes = new Notes(session, options.quiet, view.say);
   using connection = openConnection(session.settings);
@@ -60,7 +61,8 @@ export async function watchControllers(session: Session, options: Options, backu
 /** Undefined: those that are named. */
 function filterOf(options: Options, backupIds: string[]) {
   const filter = controllerFilterOf(options);
-  if (backupIds.length > 1000) throw new Failure('WRONG_USE', `${backupIds.length} backups are more than the 1000 that are possible`);
+  if (backupIds.length > 1000)
+    throw new Failure('WRONG_USE', `${backupIds.length} backups are more than the 1000 that are possible`);
   if (backupIds.length > 0 && filter) throw new Failure('WRONG_USE', 'backups that are named exclude a filter');
   if (backupIds.length > 0) return undefined;
   if (options.untilFinished) throw new Failure('WRONG_USE', '--until-finished needs backups that are named');
@@ -77,7 +79,11 @@ function change(runs: Map<string, Watched>, controller: Controller): Watched {
   return run;
 }
 
-async function lookUp({ controllers }: Connection, backupIds: string[], signal: AbortSignal): Promise<Map<string, Controller>> {
+async function lookUp(
+  { controllers }: Connection,
+  backupIds: string[],
+  signal: AbortSignal,
+): Promise<Map<string, Controller>> {
   const found = new Map<string, Controller>();
   for (let at = 0; at < backupIds.length; at += 1000) {
     const page = await controllers.batchGetControllers({ backupIds: backupIds.slice(at, at + 1000) }, { signal });

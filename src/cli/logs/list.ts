@@ -45,7 +45,8 @@ export async function listLogs(session: Session, options: Options, backupId: str
 export function logsOf(backupId: string | undefined, options: Filter & { since?: Date; until?: Date }) {
   const filter = controllerFilterOf(options);
   if (backupId && filter) throw new Failure('WRONG_USE', 'a backup that is named excludes a filter');
-  if (!backupId && !filter) throw new Failure('WRONG_USE', 'which logs?', 'name a backup, or give a filter such as --course 42');
+  if (!backupId && !filter)
+    throw new Failure('WRONG_USE', 'which logs?', 'name a backup, or give a filter such as --course 42');
   const { since, until } = options;
   const window = { ...(since && { start: timestampFromDate(since) }), ...(until && { end: timestampFromDate(until) }) };
   return { ...(backupId ? { backupId } : { filter: filter! }), ...((since || until) && { window }) };
@@ -54,10 +55,11 @@ export function logsOf(backupId: string | undefined, options: Filter & { since?:
 /** Entries of the same backup that stand together. */
 function runsOf<E extends { backupId: string }>(entries: E[]): E[][] {
   const runs: E[][] = [];
+  let before: string | undefined;
   for (const entry of entries) {
-    const last = runs.at(-1);
-    if (last?.[0]!.backupId === entry.backupId) last.push(entry);
+    if (entry.backupId === before) runs.at(-1)!.push(entry);
     else runs.push([entry]);
+    before = entry.backupId;
   }
   return runs;
 }

@@ -11,7 +11,10 @@ export type Printing = { ids?: boolean; time: boolean; named: boolean };
 /** Prints entries of one backup, all at once: as lines for people, or an object for each. */
 export type Printer = (backupId: string, entries: LogEntry[], resumeToken?: string) => Promise<void>;
 
-export async function printerOf({ screen, settings }: Session, { ids = false, time, named }: Printing): Promise<Printer> {
+export async function printerOf(
+  { screen, settings }: Session,
+  { ids = false, time, named }: Printing,
+): Promise<Printer> {
   if (screen.format === 'table') {
     const clock = time ? (at: Date) => clockText(at, settings.times) : undefined;
     const lines = new LineWriter({ paint: screen.paint, time: clock, ids, named });

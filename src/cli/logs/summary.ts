@@ -17,8 +17,12 @@ export async function summarizeLogs(session: Session, options: Options, backupId
       count > 0n ? screen.paint(INKS[level] ?? [], nameOf(LogLevelSchema, level)) : nameOf(LogLevelSchema, level),
       String(count),
     ]);
-    const counts = table([{ title: 'LEVEL' }, { title: 'ENTRIES', right: true }], [...rows, ['all', String(summary.total)]]);
-    const when = summary.total > 0n ? `, from ${screen.time(summary.firstTime)} to ${screen.time(summary.lastTime)}` : '';
+    const counts = table(
+      [{ title: 'LEVEL' }, { title: 'ENTRIES', right: true }],
+      [...rows, ['all', String(summary.total)]],
+    );
+    const when =
+      summary.total > 0n ? `, from ${screen.time(summary.firstTime)} to ${screen.time(summary.lastTime)}` : '';
     return `${counts}\n\nin ${summary.logs} ${summary.logs === 1n ? 'log' : 'logs'}${when}`;
   });
 }

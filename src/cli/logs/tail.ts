@@ -1,5 +1,5 @@
-import type { TailEvent } from '../../client/tail-position.ts';
 import type { TailStart } from '../../client/tail.ts';
+import type { TailEvent } from '../../client/tail-position.ts';
 import { Status, StatusSchema } from '../../gen/backup/v1/controller_pb.ts';
 import type { LogLevel } from '../../gen/backup/v1/entry_pb.ts';
 import { openConnection } from '../connection.ts';
@@ -68,12 +68,15 @@ export async function tailLogs(session: Session, options: Options, backupIds: st
 function whichOf(options: Options, backupIds: string[]) {
   const filter = tailFilterOf(options);
   const given = [backupIds.length > 0, filter !== undefined, options.all === true].filter(Boolean).length;
-  if (given === 0) throw new Failure('WRONG_USE', 'which logs?', 'name backups, or give a filter such as --course 42, or --all');
+  if (given === 0)
+    throw new Failure('WRONG_USE', 'which logs?', 'name backups, or give a filter such as --course 42, or --all');
   // All logs that match a filter are those that match it.
   if (given > 1 && !(options.all && filter && backupIds.length === 0))
     throw new Failure('WRONG_USE', 'backups that are named exclude a filter and --all');
-  if (backupIds.length > 100) throw new Failure('WRONG_USE', `${backupIds.length} backups are more than the 100 that are possible`);
-  if (options.untilFinished && backupIds.length === 0) throw new Failure('WRONG_USE', '--until-finished needs backups that are named');
+  if (backupIds.length > 100)
+    throw new Failure('WRONG_USE', `${backupIds.length} backups are more than the 100 that are possible`);
+  if (options.untilFinished && backupIds.length === 0)
+    throw new Failure('WRONG_USE', '--until-finished needs backups that are named');
   if (backupIds.length > 0) return { backupIds };
   return filter ? { filter } : { everything: true };
 }
@@ -93,7 +96,10 @@ async function tell(event: TailEvent, print: Printer, states: States): Promise<v
     case 'entries':
       return print(event.value.backupId, event.value.entries, event.value.resumeToken);
     case 'truncated':
-      return states.say(event.value.backupId, `entries ${event.value.fromId} to ${event.value.toId} are no longer kept`);
+      return states.say(
+        event.value.backupId,
+        `entries ${event.value.fromId} to ${event.value.toId} are no longer kept`,
+      );
     case 'fellBehind':
       return states.fellBehind(event.value.lag);
     case 'caughtUp':
@@ -140,7 +146,9 @@ class States {
 
   /** Fails when one of the runs has failed. */
   judge(): void {
-    const failed = [...this.#statuses].filter(([, status]) => status === Status.FINISHED_ERR).map(([backupId]) => backupId);
+    const failed = [...this.#statuses]
+      .filter(([, status]) => status === Status.FINISHED_ERR)
+      .map(([backupId]) => backupId);
     if (failed.length > 0) throw new Failure('RUN_FAILED', `${failed.join(', ')} did not succeed`);
   }
 }

@@ -43,7 +43,10 @@ describe('Lines of standard input', () => {
         ['short', false],
       ],
     );
-    assert.deepEqual(await texts(['x'.repeat(10), '\r\n', 'y'.repeat(20), '\n'], 10), ['x', 'y', 'y'].map(c => c.repeat(10)));
+    assert.deepEqual(
+      await texts(['x'.repeat(10), '\r\n', 'y'.repeat(20), '\n'], 10),
+      ['x', 'y', 'y'].map(c => c.repeat(10)),
+    );
   });
 
   it('are not cut within a character', async () => {

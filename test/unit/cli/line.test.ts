@@ -1,7 +1,7 @@
 import { strict as assert } from 'node:assert';
 import { create } from '@bufbuild/protobuf';
 import { timestampFromDate } from '@bufbuild/protobuf/wkt';
-import { type Look, LineWriter } from '../../../src/cli/logs/line.ts';
+import { LineWriter, type Look } from '../../../src/cli/logs/line.ts';
 import { ShortIds } from '../../../src/cli/logs/short-ids.ts';
 import { LogLevel } from '../../../src/gen/backup/v1/entry_pb.ts';
 import { LogEntrySchema } from '../../../src/gen/backup/v1/log_pb.ts';
@@ -36,8 +36,16 @@ describe('A line of a log', () => {
   });
 
   it('is coloured by its level, and its backup by who it is', () => {
-    const lines = new LineWriter({ paint: (inks, text) => `<${inks}:${text}>`, time: undefined, ids: true, named: true });
-    assert.equal(lines.textOf(id('a'), entry('x', LogLevel.ERROR)), '<cyan:aaaaaaaa> <dim:     1 ><bold,red:ERROR> <:x>\n');
+    const lines = new LineWriter({
+      paint: (inks, text) => `<${inks}:${text}>`,
+      time: undefined,
+      ids: true,
+      named: true,
+    });
+    assert.equal(
+      lines.textOf(id('a'), entry('x', LogLevel.ERROR)),
+      '<cyan:aaaaaaaa> <dim:     1 ><bold,red:ERROR> <:x>\n',
+    );
     assert.match(lines.textOf(id('b'), entry('x')), /^<magenta:bbbbbbbb> /);
     assert.match(lines.textOf(id('a'), entry('x')), /^<cyan:aaaaaaaa> /);
   });
@@ -47,13 +55,10 @@ describe('Short names of backups', () => {
   it('are 8 digits, and more where two begin alike', () => {
     const ids = new ShortIds();
     const [a, b, c] = [id('a'), `${'a'.repeat(10)}${'b'.repeat(22)}`, `${'a'.repeat(10)}${'c'.repeat(22)}`];
-    assert.deepEqual([a, b, c, a, b].map(one => ids.of(one)), [
-      'aaaaaaaa',
-      'aaaaaaaaa',
-      'aaaaaaaaaa',
-      'aaaaaaaa',
-      'aaaaaaaaa',
-    ]);
+    assert.deepEqual(
+      [a, b, c, a, b].map(one => ids.of(one)),
+      ['aaaaaaaa', 'aaaaaaaaa', 'aaaaaaaaaa', 'aaaaaaaa', 'aaaaaaaaa'],
+    );
   });
 });
 
