@@ -6,7 +6,7 @@ import {
   StatusSchema,
   TypeSchema,
 } from '../gen/backup/v1/controller_pb.ts';
-import { backupId, backupIds, file, id, instant, limit, text, wholeNumber } from './arguments.ts';
+import { backupId, backupIds, file, id, instant, later, limit, text, wholeNumber } from './arguments.ts';
 import { filterOptions } from './filter.ts';
 import { nameIn, namesIn } from './names.ts';
 import type { Runner } from './runner.ts';
@@ -37,7 +37,7 @@ function list(run: Runner): Command {
 const LIST_HELP = `
 Examples:
   backupctl controllers list --status executing,awaiting
-  backupctl controllers list --course 42 --since 7d --limit all -o json | jq -r .backupId`;
+  backupctl controllers list --course 42 --since 7d --limit all -o json | jq -r '.controllers[].backupId'`;
 
 function get(run: Runner): Command {
   return new Command('get')
@@ -120,13 +120,13 @@ All are tried; the exit code is that of the first one that was refused.
 
 Examples:
   backupctl controllers cancel 0123456789abcdef0123456789abcdef --reason "maintenance"
-  backupctl controllers list --status awaiting -o json --limit all | jq -r .backupId | xargs backupctl controllers cancel`;
+  backupctl controllers list --status awaiting -o json --limit all | jq -r '.controllers[].backupId' | xargs backupctl controllers cancel`;
 
 function retry(run: Runner): Command {
   return new Command('retry')
     .description('put failed runs back into the queue')
     .argument('<backup ids...>', '', backupIds)
-    .option('--at <time>', 'not before this time, such as 2026-11-26T02:30; else at once', later)
+    .option('--at <time>', 'not before this time: 2h, or 2026-11-26T02:30; else at once', later)
     .addHelpText('after', RETRY_HELP)
     .action(run(async () => (await import('./controllers/change.ts')).retryControllers));
 }
@@ -136,7 +136,7 @@ All are tried; the exit code is that of the first one that was refused.
 
 Examples:
   backupctl controllers retry 0123456789abcdef0123456789abcdef
-  backupctl controllers list --status finished_err --since 1d -o json --limit all | jq -r .backupId | xargs backupctl controllers retry`;
+  backupctl controllers list --status finished_err --since 1d -o json --limit all | jq -r '.controllers[].backupId' | xargs backupctl controllers retry`;
 
 function payload(run: Runner): Command {
   const command = new Command('payload')
@@ -169,9 +169,4 @@ function purpose(given: string): number {
   const [first, ...more] = namesIn(PurposeSchema, { numbers: true })(given);
   if (more.length > 0) throw new InvalidArgumentError('must be one');
   return first!;
-}
-
-function later(given: string): Date {
-  if (/^\d+(ms|s|m|h|d)$/.test(given)) throw new InvalidArgumentError('must be a time such as 2026-11-26T02:30');
-  return instant(given);
 }

@@ -1,3 +1,4 @@
+import { create } from '@bufbuild/protobuf';
 import { timestampFromDate } from '@bufbuild/protobuf/wkt';
 import {
   type Controller,
@@ -5,6 +6,7 @@ import {
   ControllerSchema,
   ControllerService,
   ExecutionSchema,
+  ListControllersResponseSchema,
   OutcomeSchema,
   PurposeSchema,
   Status,
@@ -13,6 +15,7 @@ import {
 import { controllerFilterOf, type Filter } from '../filter.ts';
 import { nameOf } from '../names.ts';
 import { Notes } from '../notes.ts';
+import { collect } from '../pages.ts';
 import type { Session } from '../session.ts';
 import type { Ink } from '../terminal/paint.ts';
 import { table } from '../terminal/table.ts';
@@ -21,27 +24,26 @@ import { percent, subjectOf } from './row.ts';
 
 type Options = Filter & { since?: Date; oldestFirst?: true; limit: number };
 
-/** A table of all, or an object for each. */
 export async function listControllers(session: Session, options: Options): Promise<void> {
-  const { screen } = session;
+  const { screen, signal } = session;
   const { since, limit } = options;
-  const filter = { ...controllerFilterOf(options), ...(since && { created: { start: timestampFromDate(since) } }) };
-  const order = options.oldestFirst ? ControllerOrder.OLDEST_FIRST : ControllerOrder.NEWEST_FIRST;
-  const rows: string[][] = [];
-  let pageToken = '';
-  let left = limit;
-  do {
-    const request = { filter, order, pageToken, pageSize: Math.min(left, PAGE) };
-    const page = await session.client(ControllerService).listControllers(request, session.call());
-    for (const controller of page.controllers) {
-      if (screen.format === 'table') rows.push(rowOf(controller, session));
-      else await screen.item(ControllerSchema, controller, () => '');
-    }
-    left -= page.controllers.length;
-    pageToken = page.nextPageToken;
-  } while (pageToken && left > 0);
-  if (screen.format === 'table') await screen.print(table(COLUMNS, rows, screen.width));
-  if (pageToken) new Notes(session).say(`there are more than ${limit}: --limit says how many to list, or all`);
+  const request = {
+    filter: { ...controllerFilterOf(options), ...(since && { created: { start: timestampFromDate(since) } }) },
+    order: options.oldestFirst ? ControllerOrder.OLDEST_FIRST : ControllerOrder.NEWEST_FIRST,
+  };
+  const found = await collect(
+    page => session.client(ControllerService).listControllers({ ...request, ...page }, { signal }),
+    ({ controllers }) => controllers,
+    // One more says that there are more.
+    limit + 1,
+  );
+  const controllers = found.slice(0, limit);
+  await screen.show(ListControllersResponseSchema, create(ListControllersResponseSchema, { controllers }), () => {
+    const rows = controllers.map(controller => rowOf(controller, session));
+    return table(COLUMNS, rows, screen.width);
+  });
+  if (found.length > limit)
+    new Notes(session).say(`there are more than ${limit}: --limit says how many to list, or all`);
 }
 
 export async function getController(session: Session, _options: object, backupId: string): Promise<void> {
@@ -113,5 +115,3 @@ function inksOf({ status }: Controller): Ink[] {
   if (status === Status.FINISHED_ERR) return ['red'];
   return status === Status.EXECUTING ? ['cyan'] : [];
 }
-
-const PAGE = 1000;
