@@ -42,7 +42,6 @@ export function screenOf(stream: NodeJS.WriteStream, settings: Settings, environ
     if (format === 'table') return print(draw());
     await print(format === 'json' ? JSON.stringify(document, null, 2) : await yaml(document));
   };
-  const print = (text: string) => write(`${text}\n`);
   return {
     format,
     isTerminal,
