@@ -134,12 +134,29 @@ describe('backupctl logs append', function () {
 
   it('says what the service leaves out, and fails when the service refuses', async () => {
     await using database = await createDatabase();
-    await using strict = await startReplica(database.url, { LOG_KEEP_LEVEL: 'warning', LOG_MESSAGE_MAX_BYTES: '1024' });
+    await using strict = await startReplica(database.url, { LOG_KEEP_LEVEL: 'warning', LOG_MAX_MESSAGE_BYTES: '1024' });
     const backupId = newBackupId();
     await using left = backupctl(strict.address, ['logs', 'append', backupId, '--detect-level']);
     left.stdin.end('one\nERROR two\n');
     assert.equal(await left.exit(), 0, left.err());
     assert.match(left.err(), /^-- 1 entry kept, 1 left out by the service, which keeps none of their level$/m);
+    const long = `ERROR ${'x'.repeat(3000)}\nERROR three\n`;
+    await using refused = backupctl(strict.address, ['logs', 'append', newBackupId(), '--detect-level']);
+    refused.stdin.end(long);
+    assert.equal(await refused.exit(), 2, refused.err());
+    assert.match(refused.err(), /^-- 0 entries kept, 2 not known to be kept\nerror: INVALID_ARGUMENT.*1024/m);
+    await using shorter = backupctl(strict.address, [
+      'logs',
+      'append',
+      backupId,
+      '--level',
+      'error',
+      '--max-line',
+      '1024',
+    ]);
+    shorter.stdin.end(long);
+    assert.equal(await shorter.exit(), 0, shorter.err());
+    assert.match(shorter.err(), /^-- 4 entries kept, 3 of them pieces/m);
     await using nobody = backupctl('127.0.0.1:1', ['logs', 'append', backupId]);
     nobody.stdin.end('one\n');
     assert.equal(await nobody.exit(), 5, nobody.err());
