@@ -9,7 +9,7 @@ import { backupctl } from '../../support/backupctl.ts';
 import { newBackupId } from '../../support/writing.ts';
 
 describe('backupctl controllers', function () {
-  this.timeout(60_000);
+  this.timeout(120_000);
   let backend: Backend;
   before(async () => {
     backend = await startBackend();
