@@ -136,7 +136,7 @@ All are tried; the exit code is that of the first one that was refused.
 
 Examples:
   backupctl controllers retry 0123456789abcdef0123456789abcdef
-  backupctl controllers list --status finished_err --since 1d -o json --limit all | jq -r '.controllers[].backupId' | xargs backupctl controllers retry`;
+  backupctl controllers list --status finished-err --since 1d -o json --limit all | jq -r '.controllers[].backupId' | xargs backupctl controllers retry`;
 
 function payload(run: Runner): Command {
   const command = new Command('payload')

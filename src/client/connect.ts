@@ -7,6 +7,7 @@ import { type ServiceClient, serviceClient } from './calls.ts';
 import { type IngestOptions, LogWriter } from './ingest/writer.ts';
 import { Tail, type TailOptions } from './tail.ts';
 import { Watch, type WatchOptions } from './watch.ts';
+import { type WorkOptions, work } from './work/work.ts';
 
 /** How to reach the service, and as whom. */
 export type ConnectOptions = {
@@ -38,6 +39,8 @@ export type Connection = Disposable & {
   ingest(options: IngestOptions): LogWriter;
   /** Follows controllers. */
   watch(options?: WatchOptions): Watch;
+  /** Claims runs and works them until it is drained. */
+  work(options: WorkOptions): Promise<void>;
   close(): void;
 };
 
@@ -48,13 +51,16 @@ export function connect(target: string | ConnectOptions): Connection {
   const channel = openChannel(options);
   const controllers = serviceClient(ControllerService, channel, { timeoutMs });
   const logs = serviceClient(LogService, channel, { timeoutMs });
+  const courses = serviceClient(CourseService, channel, { timeoutMs });
+  const ingest = (who: IngestOptions) => new LogWriter(logs, who);
   return {
     controllers,
-    courses: serviceClient(CourseService, channel, { timeoutMs }),
+    courses,
     logs,
+    ingest,
     tail: which => new Tail(logs, which),
-    ingest: who => new LogWriter(logs, who),
     watch: which => new Watch(controllers, which ?? {}),
+    work: how => work({ controllers, courses, ingest }, how),
     close: () => channel.close(),
     [Symbol.dispose]: () => channel.close(),
   };

@@ -13,3 +13,8 @@ export type { TailOptions, TailStart } from './tail.ts';
 export { Tail } from './tail.ts';
 export type { TailEvent } from './tail-position.ts';
 export { type Change, Watch, type WatchOptions } from './watch.ts';
+export type { ClaimOptions } from './work/claims.ts';
+export type { Handler, RunEnd, Success } from './work/perform.ts';
+export { Run } from './work/run.ts';
+export { Cancelled, Draining, LeaseLost } from './work/stops.ts';
+export type { WorkOptions } from './work/work.ts';

@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Purpose, Status } from '../../../src/gen/backup/v1/controller_pb.ts';
 import { type Backend, startBackend } from '../../support/backend.ts';
-import { backupctl } from '../../support/backupctl.ts';
+import { startBackupctl } from '../../support/running-backupctl.ts';
 import { newBackupId } from '../../support/writing.ts';
 
 describe('backupctl controllers', function () {
@@ -133,13 +133,13 @@ describe('backupctl controllers', function () {
   const logs = (args: string[], code = 0) => ended(['logs', ...args], code);
 
   async function ended(args: string[], code: number): Promise<{ out: string; err: string }> {
-    await using command = backupctl(backend.address, args);
+    await using command = startBackupctl(backend.address, args);
     assert.equal(await command.exit(), code, `${args.join(' ')}: ${command.err()}`);
     return { out: command.out(), err: command.err() };
   }
 
   async function shell(script: string): Promise<string> {
-    await using command = backupctl(backend.address, [], { shell: script });
+    await using command = startBackupctl(backend.address, [], { shell: script });
     assert.equal(await command.exit(), 0, command.err());
     return command.out();
   }

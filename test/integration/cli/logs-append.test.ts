@@ -5,10 +5,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { LogLevel } from '../../../src/gen/backup/v1/entry_pb.ts';
 import { type Backend, startBackend, startReplica } from '../../support/backend.ts';
-import { backupctl } from '../../support/backupctl.ts';
 import { Cable } from '../../support/cable.ts';
 import { createDatabase } from '../../support/database.ts';
 import { eventually } from '../../support/eventually.ts';
+import { startBackupctl } from '../../support/running-backupctl.ts';
 import { newBackupId } from '../../support/writing.ts';
 
 describe('backupctl logs append', function () {
@@ -22,7 +22,7 @@ describe('backupctl logs append', function () {
   it('keeps 100,000 lines, each once and in order, while the connection is cut again and again', async () => {
     await using cable = await Cable.start(new URL(`http://${backend.address}`));
     const backupId = newBackupId();
-    await using append = backupctl(`127.0.0.1:${cable.port}`, [], {
+    await using append = startBackupctl(`127.0.0.1:${cable.port}`, [], {
       shell: `seq 1 100000 | $BACKUPCTL logs append ${backupId}`,
     });
     for (const count of [1, 30_000, 60_000]) {
@@ -47,7 +47,7 @@ describe('backupctl logs append', function () {
     const line = 'x'.repeat(999);
     await writeFile(file, `${line}\n`.repeat(40_000));
     const backupId = newBackupId();
-    await using append = backupctl(replica.address, ['logs', 'append', backupId]);
+    await using append = startBackupctl(replica.address, ['logs', 'append', backupId]);
     append.stdin.write('first\n');
     await eventually(async () => assert.ok((await keptIn({ database }, backupId)) > 0));
     await replica[Symbol.asyncDispose]();
@@ -70,7 +70,7 @@ describe('backupctl logs append', function () {
 
   it('keeps what no log can hold in another form, and says so', async () => {
     const backupId = newBackupId();
-    await using append = backupctl(backend.address, ['logs', 'append', backupId, '--tee', '--level', 'debug']);
+    await using append = startBackupctl(backend.address, ['logs', 'append', backupId, '--tee', '--level', 'debug']);
     const long = 'é'.repeat(600_000);
     const parts = ['one\r\n', '\n', 'nul \0 here\n', Buffer.from([0xff, 0xfe, 0x0a]), `${long}\n`, 'no end'];
     for (const part of parts) append.stdin.write(part);
@@ -87,7 +87,7 @@ describe('backupctl logs append', function () {
 
   it('finds out the level of each line', async () => {
     const backupId = newBackupId();
-    await using append = backupctl(backend.address, ['logs', 'append', backupId, '--detect-level', '-q']);
+    await using append = startBackupctl(backend.address, ['logs', 'append', backupId, '--detect-level', '-q']);
     append.stdin.end('ERROR: broken\n\tat main\n[warn] low\nplain\n2026-11-26 02:30 DEBUG rows\n');
     assert.equal(await append.exit(), 0);
     const { entries } = await backend.logs.listLogs({ backupId });
@@ -100,7 +100,7 @@ describe('backupctl logs append', function () {
 
   it('keeps each line at once, also when the program is not done', async () => {
     const backupId = newBackupId();
-    await using append = backupctl(backend.address, ['logs', 'append', backupId]);
+    await using append = startBackupctl(backend.address, ['logs', 'append', backupId]);
     for (const [count, line] of [
       [1, 'one'],
       [2, 'two'],
@@ -114,7 +114,7 @@ describe('backupctl logs append', function () {
 
   it('keeps what was read when it is interrupted, and what the program says last', async () => {
     const backupId = newBackupId();
-    await using append = backupctl(backend.address, ['logs', 'append', backupId]);
+    await using append = startBackupctl(backend.address, ['logs', 'append', backupId]);
     append.stdin.write('one\ntwo\nunfin');
     await eventually(async () => assert.equal(await keptIn(backend, backupId), 2));
     append.kill('SIGINT');
@@ -123,7 +123,7 @@ describe('backupctl logs append', function () {
     assert.deepEqual(await messages(backend, backupId), ['one', 'two', 'unfinished', 'last words']);
 
     const another = newBackupId();
-    await using hangs = backupctl(backend.address, ['logs', 'append', another]);
+    await using hangs = startBackupctl(backend.address, ['logs', 'append', another]);
     hangs.stdin.write('one\ntwo');
     await eventually(async () => assert.equal(await keptIn(backend, another), 1));
     hangs.kill('SIGTERM');
@@ -136,16 +136,16 @@ describe('backupctl logs append', function () {
     await using database = await createDatabase();
     await using strict = await startReplica(database.url, { LOG_KEEP_LEVEL: 'warning', LOG_MAX_MESSAGE_BYTES: '1024' });
     const backupId = newBackupId();
-    await using left = backupctl(strict.address, ['logs', 'append', backupId, '--detect-level']);
+    await using left = startBackupctl(strict.address, ['logs', 'append', backupId, '--detect-level']);
     left.stdin.end('one\nERROR two\n');
     assert.equal(await left.exit(), 0, left.err());
     assert.match(left.err(), /^-- 1 entry kept, 1 left out by the service, which keeps none of their level$/m);
     const long = `ERROR ${'x'.repeat(3000)}\nERROR three\n`;
-    await using refused = backupctl(strict.address, ['logs', 'append', newBackupId(), '--detect-level']);
+    await using refused = startBackupctl(strict.address, ['logs', 'append', newBackupId(), '--detect-level']);
     refused.stdin.end(long);
     assert.equal(await refused.exit(), 2, refused.err());
     assert.match(refused.err(), /^-- 0 entries kept, 2 not known to be kept\nerror: INVALID_ARGUMENT.*1024/m);
-    await using shorter = backupctl(strict.address, [
+    await using shorter = startBackupctl(strict.address, [
       'logs',
       'append',
       backupId,
@@ -157,7 +157,7 @@ describe('backupctl logs append', function () {
     shorter.stdin.end(long);
     assert.equal(await shorter.exit(), 0, shorter.err());
     assert.match(shorter.err(), /^-- 4 entries kept, 3 of them pieces/m);
-    await using nobody = backupctl('127.0.0.1:1', ['logs', 'append', backupId]);
+    await using nobody = startBackupctl('127.0.0.1:1', ['logs', 'append', backupId]);
     nobody.stdin.end('one\n');
     assert.equal(await nobody.exit(), 5, nobody.err());
     assert.match(nobody.err(), /^-- 0 entries kept, 1 not known to be kept$/m);

@@ -6,11 +6,11 @@ import { join } from 'node:path';
 import { Outcome, Purpose, Status } from '../../../src/gen/backup/v1/controller_pb.ts';
 import { LogLevel } from '../../../src/gen/backup/v1/entry_pb.ts';
 import { type Backend, startBackend, startReplica } from '../../support/backend.ts';
-import { backupctl, onTerminal } from '../../support/backupctl.ts';
 import { Cable } from '../../support/cable.ts';
 import { createDatabase } from '../../support/database.ts';
 import { eventually } from '../../support/eventually.ts';
 import { ready, run } from '../../support/process.ts';
+import { onTerminal, startBackupctl } from '../../support/running-backupctl.ts';
 import { append, finish, newBackup, newBackupId, writeAll } from '../../support/writing.ts';
 
 const ESCAPE = '\u001b';
@@ -31,7 +31,7 @@ describe('backupctl logs tail', function () {
     const address = await ready(victim);
     await using cable = await Cable.start(new URL(`http://${address}`));
     const backupId = newBackupId();
-    await using tail = backupctl(`127.0.0.1:${cable.port}`, ['logs', 'tail', backupId, '--no-time']);
+    await using tail = startBackupctl(`127.0.0.1:${cable.port}`, ['logs', 'tail', backupId, '--no-time']);
     const written = writeAll([lasting], backupId, 'line', 100, 3);
     await eventually(() => assert.ok(tail.lines().length >= 30));
     cable.cut();
@@ -53,7 +53,7 @@ describe('backupctl logs tail', function () {
     await using pair = await startBackend({ replicas: 2 });
     const [first, second] = pair.replicas;
     await append(pair, newBackupId(), ['old']);
-    await using tail = backupctl(`${first!.address},${second!.address}`, ['logs', 'tail', '--all', '--no-time']);
+    await using tail = startBackupctl(`${first!.address},${second!.address}`, ['logs', 'tail', '--all', '--no-time']);
     const backupId = newBackupId();
     let probes = 0;
     // It begins with what is new, so somebody has to write until it has begun.
@@ -83,7 +83,7 @@ describe('backupctl logs tail', function () {
     const seen: string[] = [];
     let count = 0;
     for (const end of ['SIGINT', 'SIGTERM', 'SIGKILL', 'SIGINT'] as const) {
-      await using tail = backupctl(backend.address, args);
+      await using tail = startBackupctl(backend.address, args);
       for (let i = 0; i < 20; i++) {
         count++;
         await append(backend, i % 2 ? one : two, [`line ${count}`]);
@@ -106,7 +106,7 @@ describe('backupctl logs tail', function () {
 
   it('follows until the runs have finished, and says by its exit code whether they have succeeded', async () => {
     const good = await newBackup(backend);
-    await using succeeds = backupctl(backend.address, ['logs', 'tail', good, '--until-finished', '--no-time']);
+    await using succeeds = startBackupctl(backend.address, ['logs', 'tail', good, '--until-finished', '--no-time']);
     await append(backend, good, ['working']);
     await eventually(() => assert.deepEqual(succeeds.lines(), ['INFO  working']));
     await finish(backend, good);
@@ -114,11 +114,19 @@ describe('backupctl logs tail', function () {
     assert.match(succeeds.err(), /^-- CREATED\n(-- [A-Z]+\n)*-- FINISHED_OK\n$/);
 
     const bad = await failedRun(backend, 'the disk is full');
-    await using fails = backupctl(backend.address, ['logs', 'tail', bad, good, '--until-finished', '--no-time', '-q']);
+    await using fails = startBackupctl(backend.address, [
+      'logs',
+      'tail',
+      bad,
+      good,
+      '--until-finished',
+      '--no-time',
+      '-q',
+    ]);
     assert.equal(await fails.exit(), 7);
     assert.ok(fails.lines().includes(`${bad.slice(0, 8)} ERROR the disk is full`), fails.out());
     assert.equal(fails.err(), `error: ${bad} did not succeed\n`);
-    await using looks = backupctl(backend.address, ['logs', 'tail', bad, '--no-follow']);
+    await using looks = startBackupctl(backend.address, ['logs', 'tail', bad, '--no-follow']);
     assert.equal(await looks.exit(), 0);
   });
 
@@ -148,21 +156,28 @@ describe('backupctl logs tail', function () {
       ],
     ];
     for (const [args, lines] of options) {
-      await using tail = backupctl(backend.address, ['logs', 'tail', backupId, '--no-follow', '--no-time', ...args]);
+      await using tail = startBackupctl(backend.address, [
+        'logs',
+        'tail',
+        backupId,
+        '--no-follow',
+        '--no-time',
+        ...args,
+      ]);
       assert.equal(await tail.exit(), 0, tail.err());
       assert.deepEqual(tail.lines(), lines, args.join(' '));
     }
-    await using iso = backupctl(backend.address, ['logs', 'tail', backupId, '--no-follow', '--times', 'iso']);
+    await using iso = startBackupctl(backend.address, ['logs', 'tail', backupId, '--no-follow', '--times', 'iso']);
     await iso.exit();
     assert.equal(iso.lines()[0], '2026-01-01T00:00:00.000Z ERROR one');
     const env = { TZ: 'Asia/Tokyo' };
-    await using local = backupctl(backend.address, ['logs', 'tail', backupId, '--no-follow'], { env });
+    await using local = startBackupctl(backend.address, ['logs', 'tail', backupId, '--no-follow'], { env });
     await local.exit();
     assert.equal(local.lines()[0], '2026-01-01 09:00:00.000 ERROR one');
   });
 
   it('follows the logs of a filter, each with the name of its backup', async () => {
-    await using tail = backupctl(
+    await using tail = startBackupctl(
       backend.address,
       ['logs tail --course 4711 --purpose automated --from-start --no-time'.split(' ')].flat(),
     );
@@ -177,7 +192,7 @@ describe('backupctl logs tail', function () {
   it('prints an object in each line with -o json, the last ones with a token that goes on behind them', async () => {
     const backupId = newBackupId();
     await append(backend, backupId, ['a "quoted"\nmessage', 'two']);
-    await using first = backupctl(backend.address, ['logs', 'tail', backupId, '--no-follow', '-o', 'json']);
+    await using first = startBackupctl(backend.address, ['logs', 'tail', backupId, '--no-follow', '-o', 'json']);
     assert.equal(await first.exit(), 0);
     const [one, two] = first.lines().map(line => JSON.parse(line));
     assert.deepEqual(
@@ -187,7 +202,15 @@ describe('backupctl logs tail', function () {
     assert.ok(!Number.isNaN(Date.parse(one.createTime)));
     await append(backend, backupId, ['three']);
     const token = ['--resume-token', two.resumeToken];
-    await using second = backupctl(backend.address, ['logs', 'tail', backupId, '--no-follow', '-o', 'json', ...token]);
+    await using second = startBackupctl(backend.address, [
+      'logs',
+      'tail',
+      backupId,
+      '--no-follow',
+      '-o',
+      'json',
+      ...token,
+    ]);
     await second.exit();
     assert.deepEqual(
       second.lines().map(line => JSON.parse(line).message),
@@ -198,7 +221,7 @@ describe('backupctl logs tail', function () {
   it('has colours on a terminal and none in a pipe, and does not do what a message says to a terminal', async () => {
     const backupId = newBackupId();
     await append(backend, backupId, [`evil ${ESCAPE}[2J${ESCAPE}]0;title\u0007 and\nof two lines`], LogLevel.ERROR);
-    await using piped = backupctl(backend.address, ['logs', 'tail', backupId, '--no-follow']);
+    await using piped = startBackupctl(backend.address, ['logs', 'tail', backupId, '--no-follow']);
     await using drawn = onTerminal(backend.address, ['logs', 'tail', backupId, '--no-follow']);
     await Promise.all([piped.exit(), drawn.exit()]);
     assert.ok(!piped.out().includes(ESCAPE) && !piped.err().includes(ESCAPE));
@@ -214,7 +237,7 @@ describe('backupctl logs tail', function () {
     const backupId = newBackupId();
     await writeAll([backend], backupId, 'line', 20, 1000);
     const tail = `$BACKUPCTL logs tail ${backupId} --no-time -q`;
-    await using head = backupctl(backend.address, [], { shell: `${tail} | head -2; echo "\${PIPESTATUS[0]}"` });
+    await using head = startBackupctl(backend.address, [], { shell: `${tail} | head -2; echo "\${PIPESTATUS[0]}"` });
     assert.equal(await head.exit(), 0);
     assert.deepEqual(head.lines(), ['INFO  line 0', 'INFO  line 1', '0']);
     assert.equal(head.err(), '');
@@ -222,7 +245,7 @@ describe('backupctl logs tail', function () {
     const folder = await mkdtemp(join(tmpdir(), 'backupctl-'));
     const go = join(folder, 'go');
     const slowly = `mkfifo ${go}; ${tail} --no-follow | (read first; echo "$first"; cat ${go} > /dev/null; wc -l)`;
-    await using slow = backupctl(backend.address, [], { shell: slowly });
+    await using slow = startBackupctl(backend.address, [], { shell: slowly });
     await eventually(() => assert.deepEqual(slow.lines(), ['INFO  line 0']));
     const { lastId } = await append(backend, newBackupId(), ['the service goes on']);
     assert.equal(lastId, 1n);
@@ -238,7 +261,7 @@ describe('backupctl logs tail', function () {
     const old = ['one', 'two'].map(message => ({ level: LogLevel.INFO, message, createTime }));
     await backend.logs.appendLogs({ backupId, entries: [...old, { level: LogLevel.INFO, message: 'three' }] });
     await backend.logs.purgeLogs({ backupId, olderThan: { seconds: 86_400n, nanos: 0 } });
-    await using tail = backupctl(backend.address, ['logs', 'tail', backupId, '--no-time']);
+    await using tail = startBackupctl(backend.address, ['logs', 'tail', backupId, '--no-time']);
     await eventually(() => assert.deepEqual(tail.lines(), ['INFO  three']));
     assert.match(tail.err(), /^-- entries 1 to 2 are no longer kept$/m);
     await backend.controllers.deleteController({ backupId });
@@ -258,14 +281,14 @@ describe('backupctl logs tail', function () {
     ];
     wrong.push([id, '--tail', '1', '--since', '1h'], [id, '--since', 'yesterday'], ['--operation', 'tail']);
     for (const args of wrong) {
-      await using tail = backupctl(backend.address, ['logs', 'tail', ...args]);
+      await using tail = startBackupctl(backend.address, ['logs', 'tail', ...args]);
       assert.equal(await tail.exit(), 2, `${args}: ${tail.err()}`);
       assert.match(tail.err(), /^error: /);
     }
-    await using nobody = backupctl('127.0.0.1:1', ['logs', 'tail', id]);
+    await using nobody = startBackupctl('127.0.0.1:1', ['logs', 'tail', id]);
     assert.equal(await nobody.exit(), 5, nobody.err());
     assert.match(nobody.err(), /^-- no connection.*\nerror: UNAVAILABLE.*127.0.0.1:1/);
-    await using forged = backupctl(backend.address, ['logs', 'tail', id, '--resume-token', 'abc']);
+    await using forged = startBackupctl(backend.address, ['logs', 'tail', id, '--resume-token', 'abc']);
     assert.equal(await forged.exit(), 2, forged.err());
     assert.match(forged.err(), /RESUME_TOKEN_INVALID/);
   });

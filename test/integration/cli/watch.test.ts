@@ -1,9 +1,9 @@
 import { strict as assert } from 'node:assert';
 import { Outcome, type Purpose, Status } from '../../../src/gen/backup/v1/controller_pb.ts';
 import { type Backend, startBackend } from '../../support/backend.ts';
-import { type Backupctl, backupctl, onTerminal } from '../../support/backupctl.ts';
 import { Cable } from '../../support/cable.ts';
 import { eventually } from '../../support/eventually.ts';
+import { type Backupctl, onTerminal, startBackupctl } from '../../support/running-backupctl.ts';
 import { terminalAfter } from '../../support/terminal.ts';
 
 describe('backupctl controllers watch', function () {
@@ -67,7 +67,7 @@ describe('backupctl controllers watch', function () {
   it('ends when the runs have finished that are named, with a line for each change where nothing can be drawn', async () => {
     const [one, two] = [await begun(61n), await begun(62n)];
     const args = ['controllers', 'watch', one.backupId, two.backupId, '--until-finished', '--color', 'never'];
-    await using watch = backupctl(backend.address, args);
+    await using watch = startBackupctl(backend.address, args);
     await eventually(() => assert.match(watch.out(), / backup course 62: EXECUTING 0 %/));
     await one.report(0.5);
     await eventually(() => assert.match(watch.out(), / backup course 61: EXECUTING 50 %/));
@@ -81,7 +81,7 @@ describe('backupctl controllers watch', function () {
     assert.match(watch.out(), /^[\d: -]{19} \w{8} backup course 62: ✔ succeeded in [\dms ]+$/m);
     assert.match(watch.out(), /^[\d: -]{19} \w{8} backup course 61: ✘ failed at 60 % after [\dms ]+$/m);
     assert.match(watch.err(), new RegExp(`error: ${one.backupId} did not succeed`));
-    await using again = backupctl(backend.address, ['controllers', 'watch', two.backupId, '--until-finished']);
+    await using again = startBackupctl(backend.address, ['controllers', 'watch', two.backupId, '--until-finished']);
     assert.equal(await again.exit(), 0);
   });
 
@@ -89,7 +89,7 @@ describe('backupctl controllers watch', function () {
     await using cable = await Cable.start(new URL(`http://${backend.address}`));
     const [one, two] = [await begun(71n, 955), await begun(72n, 955)];
     const args = ['controllers', 'watch', '--purpose', '955', '-o', 'json'];
-    await using watch = backupctl(`127.0.0.1:${cable.port}`, args);
+    await using watch = startBackupctl(`127.0.0.1:${cable.port}`, args);
     const told = () => watch.lines().map(line => JSON.parse(line));
     await eventually(() => assert.equal(told().length, 2));
     cable.cut();
@@ -105,7 +105,7 @@ describe('backupctl controllers watch', function () {
 
   it('refuses what makes no sense with 2, and says with 5 that nobody is there', async () => {
     for (const args of [['--until-finished'], ['f'.repeat(32), '--course', '1'], ['--status', 'done']]) {
-      await using watch = backupctl(backend.address, ['controllers', 'watch', ...args]);
+      await using watch = startBackupctl(backend.address, ['controllers', 'watch', ...args]);
       assert.equal(await watch.exit(), 2, watch.err());
     }
     await using nobody = onTerminal('127.0.0.1:1', ['controllers', 'watch']);
