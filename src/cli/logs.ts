@@ -67,7 +67,7 @@ from a --resume-file; nothing is left out.
 Examples:
   backupctl logs tail 0123456789abcdef0123456789abcdef
   backupctl logs tail --course 42 --level warning --since 1h
-  backupctl logs tail --all --purpose automated -o json | jq -r .message
+  backupctl logs tail --purpose automated -o json | jq -r .message
   backupctl logs tail --all --resume-file /var/lib/shipper/position -o json | ship`;
 
 function appendCommand(run: Runner): Command {
