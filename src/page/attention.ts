@@ -1,18 +1,8 @@
 import { ErrorReason, StatusError } from '../errors.ts';
-import { type Course, CourseOrder, CourseStatus, CourseView } from '../gen/backup/v1/course_pb.ts';
+import { type Course, CourseView } from '../gen/backup/v1/course_pb.ts';
 import type { Origin } from '../grpc/local.ts';
 import type { Services } from './services.ts';
-
-/** What needs attention most comes first; within, what has just ended, or what is to start next and may be late. */
-const groups: [CourseStatus, CourseOrder][] = [
-  [CourseStatus.ERROR, CourseOrder.LAST_END_LATEST],
-  [CourseStatus.WARNING, CourseOrder.LAST_END_LATEST],
-  [CourseStatus.SKIPPED, CourseOrder.NEXT_START_FIRST],
-  [CourseStatus.UNFINISHED, CourseOrder.LAST_START_LATEST],
-  [CourseStatus.QUEUED, CourseOrder.NEXT_START_FIRST],
-  [CourseStatus.NOT_YET_RUN, CourseOrder.NEXT_START_FIRST],
-  [CourseStatus.OK, CourseOrder.NEXT_START_FIRST],
-];
+import { type Kind, kinds } from './status.ts';
 
 export type ReportPage = { courses: Course[]; next: string };
 
@@ -22,18 +12,18 @@ export type ReportPage = { courses: Course[]; next: string };
  */
 export async function reportPage(
   courses: Services['courses'],
-  { status, from, size }: { status: CourseStatus | undefined; from: string; size: number },
+  { kind, from, size }: { kind: Kind | undefined; from: string; size: number },
   origin: Origin,
 ): Promise<ReportPage> {
-  const wanted = status === undefined ? groups : groups.filter(([one]) => one === status);
+  const wanted = kind ? [kind] : kinds;
   const page: ReportPage = { courses: [], next: '' };
   let { group, token } = placeOf(from, wanted.length);
   for (; group < wanted.length; group++, token = '') {
-    const [one, order] = wanted[group]!;
+    const { status, order } = wanted[group]!;
     const pageSize = size - page.courses.length;
     // Of a list that begins only behind the last row nothing is read.
     if (pageSize === 0) return { ...page, next: `${group}.` };
-    const request = { filter: { statuses: [one] }, order, view: CourseView.REPORT, pageSize, pageToken: token };
+    const request = { filter: { statuses: [status] }, order, view: CourseView.REPORT, pageSize, pageToken: token };
     const answer = await courses.listCourses(request, origin);
     page.courses.push(...answer.courses);
     if (answer.nextPageToken) return { ...page, next: `${group}.${answer.nextPageToken}` };

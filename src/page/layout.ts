@@ -10,7 +10,10 @@ export function layout(head: Html, courses: Html): Html {
 <meta name="color-scheme" content="light dark">
 <title>Backup Management</title>
 <link rel="icon" href="/icon.svg" type="image/svg+xml">
-<link rel="stylesheet" href="/page.css">
+${['page', 'figures', 'report', 'runs', 'log'].map(
+  name => html`<link rel="stylesheet" href="/${name}.css">
+`,
+)}
 <script type="module" src="/page.js"></script>
 </head>
 <body>
@@ -31,6 +34,7 @@ ${courses}
 <div class="bar">
 <h2 id="log-title">Log</h2>
 <p id="log-of"><span id="log-scope">All backups</span> <button type="button" id="log-all" hidden>Show all backups</button></p>
+<p id="log-note" role="status"></p>
 <fieldset id="log-levels"><legend>Show</legend>
 ${levels.map(([value, text]) => html`<label><input type="radio" name="level" value="${value}"><span>${text}</span></label>`)}
 </fieldset>
@@ -39,7 +43,6 @@ ${levels.map(([value, text]) => html`<label><input type="radio" name="level" val
 <div id="log-lines" role="log" aria-live="off" aria-labelledby="log-title" tabindex="0"></div>
 <button type="button" id="log-latest" hidden>Jump to the latest line</button>
 </div>
-<p id="log-note" role="status"></p>
 </section>
 <noscript><p class="empty">Progress and log are shown live, which needs JavaScript. The report does without.</p></noscript>
 </main>

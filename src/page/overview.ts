@@ -4,9 +4,10 @@ import { type ReportPage, reportPage } from './attention.ts';
 import { type Counts, figures } from './figures.ts';
 import { type Html, html } from './html.ts';
 import { layout } from './layout.ts';
-import { type Asked, report, statusNamed } from './report.ts';
+import { type Asked, report } from './report.ts';
 import type { Services } from './services.ts';
 import { Shared } from './shared.ts';
+import { kindNamed } from './status.ts';
 
 /** The page as a whole, with figures and report as they are now; what is live is filled in by the browser. */
 export class Overview {
@@ -25,7 +26,7 @@ export class Overview {
   ): Promise<{ page: Html; refusal: StatusError | undefined }> {
     // Others may wait for it when whoever asked first has gone.
     const origin = { peer, ending, signal: new AbortController().signal };
-    const asked: Asked = { status: statusNamed(query.get('status') ?? ''), from: query.get('from') ?? '' };
+    const asked: Asked = { kind: kindNamed(query.get('status')), from: query.get('from') ?? '' };
     try {
       const { controllers, courses } = this.#services;
       const [counts, page] = await Promise.all([
@@ -36,7 +37,7 @@ export class Overview {
           ]);
           return { runs, courses: summary };
         }),
-        this.#reports.get(`${asked.status} ${asked.from}`, () =>
+        this.#reports.get(`${asked.kind?.name} ${asked.from}`, () =>
           reportPage(courses, { ...asked, size: PAGE_SIZE }, origin),
         ),
       ]);
@@ -53,4 +54,4 @@ export class Overview {
 /** How old what is shown may be: less than what passes between two looks of a browser. */
 const SHARED_MS = 2000;
 
-const PAGE_SIZE = 50;
+const PAGE_SIZE = 25;

@@ -3,10 +3,11 @@ import { type Course, CourseStatus, type SummarizeCoursesResponse } from '../gen
 import { LogLevel } from '../gen/backup/v1/entry_pb.ts';
 import type { ReportPage } from './attention.ts';
 import { type Html, html } from './html.ts';
+import { type Kind, kindOf, kinds } from './status.ts';
 import { count, seen, took } from './wording.ts';
 
 /** The course report as it is asked for in an address: of one status or of all, from a place on. */
-export type Asked = { status: CourseStatus | undefined; from: string };
+export type Asked = { kind: Kind | undefined; from: string };
 
 /** The course report: filters with counts, the table, and the way to the next page. Roles are said again, because narrow screens lay the table out as cards. */
 export function report({ courses, next }: ReportPage, counts: SummarizeCoursesResponse, asked: Asked): Html {
@@ -14,7 +15,7 @@ export function report({ courses, next }: ReportPage, counts: SummarizeCoursesRe
 <h2 id="report-title">Course report</h2>
 <nav class="chips" aria-label="Filter courses by status">
 ${chip('All', counts.total, undefined, asked)}
-${counts.statuses.filter(({ status }) => status in wording).map(({ status, count: number }) => chip(wording[status]!.text, number, status, asked))}
+${kinds.map(kind => chip(kind.text, counts.statuses.find(({ status }) => status === kind.status)?.count ?? 0n, kind, asked))}
 </nav>
 ${courses.length > 0 ? table(courses) : html`<p class="empty">${counts.total > 0n ? 'No course has this status.' : 'There are no courses yet.'}</p>`}
 <nav class="pages" aria-label="Pages of the report">
@@ -24,49 +25,30 @@ ${next ? html`<a id="next-page" href="${address({ ...asked, from: next })}">Next
 </section>`;
 }
 
-/** The status that a name stands for; undefined for one that there is not. */
-export function statusNamed(name: string): CourseStatus | undefined {
-  return Object.keys(wording)
-    .map(Number)
-    .find(status => wording[status]!.name === name) as CourseStatus | undefined;
+function chip(text: string, number: bigint, kind: Kind | undefined, asked: Asked): Html {
+  const current = kind === asked.kind ? html` aria-current="true"` : '';
+  const href = address({ kind, from: '' });
+  return html`<a id="chip-${kind?.name ?? 'all'}" class="chip" href="${href}"${current}>${text} <b>${count(number)}</b></a>`;
 }
 
-const wording: Record<number, { name: string; text: string }> = {
-  [CourseStatus.ERROR]: { name: 'error', text: 'Error' },
-  [CourseStatus.WARNING]: { name: 'warning', text: 'Warning' },
-  [CourseStatus.SKIPPED]: { name: 'skipped', text: 'Skipped' },
-  [CourseStatus.UNFINISHED]: { name: 'running', text: 'Running' },
-  [CourseStatus.QUEUED]: { name: 'queued', text: 'Queued' },
-  [CourseStatus.NOT_YET_RUN]: { name: 'not-yet-run', text: 'Not yet run' },
-  [CourseStatus.OK]: { name: 'ok', text: 'OK' },
-};
-
-function chip(text: string, number: bigint, status: CourseStatus | undefined, asked: Asked): Html {
-  const current = status === asked.status ? html` aria-current="true"` : '';
-  const name = status === undefined ? 'all' : wording[status]!.name;
-  return html`<a id="chip-${name}" class="chip ${name}" href="${address({ status, from: '' })}"${current}>${text} <b>${count(number)}</b></a>`;
-}
-
-function address({ status, from }: Asked): string {
-  const asked = new URLSearchParams();
-  if (status !== undefined) asked.set('status', wording[status]!.name);
-  if (from) asked.set('from', from);
+function address({ kind, from }: Asked): string {
+  const asked = new URLSearchParams({ ...(kind && { status: kind.name }), ...(from && { from }) });
   return asked.size > 0 ? `/?${asked}` : '/';
 }
 
 function table(courses: Course[]): Html {
-  return html`<table role="table" aria-labelledby="report-title">
+  return html`<div class="scroll"><table role="table" aria-labelledby="report-title">
 <thead role="rowgroup"><tr role="row">${columns.map(name => html`<th role="columnheader" scope="col">${name}</th>`)}</tr></thead>
 <tbody role="rowgroup">
 ${courses.map(row)}
-</tbody></table>`;
+</tbody></table></div>`;
 }
 
 const columns = ['Course', 'Status', 'Last run', 'Duration', 'Errors', 'Warnings', 'Next slot', 'Log'];
 
 function row(course: Course): Html {
   const { courseId, lastStatus, report: last } = course;
-  const { name, text } = wording[lastStatus] ?? { name: 'unknown', text: 'Unknown' };
+  const { name, text } = kindOf(lastStatus) ?? { name: 'unknown', text: 'Unknown' };
   const counted = (level: LogLevel) => last?.logCounts.find(one => one.level === level)?.count ?? 0n;
   const cell = (index: number, content: Html | string, kind = '') =>
     html`<td role="cell" class="${kind}" data-column="${columns[index]}">${content}</td>`;
@@ -90,7 +72,7 @@ function share({ report: last }: Course): string {
 }
 
 function lastRun({ lastStatus, lastStartTime, lastEndTime }: Course): Html | string {
-  if (lastStatus === CourseStatus.UNFINISHED && lastStartTime) return seen(lastStartTime, 'for $', 'just now');
+  if (lastStatus === CourseStatus.UNFINISHED && lastStartTime) return seen(lastStartTime, 'started $ ago', 'just now');
   const time = lastEndTime ?? lastStartTime;
   return time ? seen(time, '$ ago', 'just now') : 'Never';
 }

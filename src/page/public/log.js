@@ -9,7 +9,11 @@ export function showLog({ state }) {
   const stream = new Stream('/lines', {
     state,
     opened: () => seen.opened(),
-    restarted: () => lines.add(mark('The log is not the one that it was; from here on it is told anew')),
+    restarted() {
+      seen = new Seen();
+      lines.clear();
+      lines.add(mark('The log is not the one that it was: it is told anew'));
+    },
     refused: message => say(byId('log-note'), message),
     told({ entries, truncated, caughtUp, fellBehind, end }, bookmarked) {
       if (entries) lines.add(...seen.fresh(entries).map(entry => line(entry, entries.backupId)));

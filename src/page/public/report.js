@@ -39,7 +39,10 @@ function replace(shown, found) {
   const { activeElement: focused } = document;
   const path = shown.contains(focused) && selectorOf(focused);
   const fresh = document.importNode(found, true);
+  const scrolled = shown.querySelector('.scroll')?.scrollTop ?? 0;
   shown.replaceWith(fresh);
+  const scrolls = fresh.querySelector('.scroll');
+  if (scrolls) scrolls.scrollTop = scrolled;
   if (path) fresh.querySelector(path)?.focus({ preventScroll: true });
 }
 
