@@ -69,8 +69,9 @@ export class Others implements AsyncDisposable {
       try {
         await this.#connection.send(payloadsOf(keys));
       } catch {
-        // The others look by themselves, and the connection's own loop mends it.
+        // The others look by themselves, and its own loop makes another connection, for what is rung from now on.
         this.dropped += keys.length;
+        this.#connection = undefined;
       }
     }
     this.#ringing = false;
