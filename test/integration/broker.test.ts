@@ -1,12 +1,14 @@
 import { strict as assert } from 'node:assert';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { pino } from 'pino';
 import { HealthCheckResponse_ServingStatus as Serving } from '../../src/gen/health/v1/health_pb.ts';
 import { Authority, Files } from '../support/authority.ts';
 import { type Backend, type Replica, startBackend, startReplica } from '../support/backend.ts';
-import { type Broker, brokers, startBroker } from '../support/broker.ts';
+import { type Broker, brokers, NATS_SUBJECTS, REDIS_RIGHTS, startBroker } from '../support/broker.ts';
 import { createDatabase, createEmptyDatabase } from '../support/database.ts';
 import { eventually } from '../support/eventually.ts';
-import { ready, run } from '../support/process.ts';
+import { ready, repository, run } from '../support/process.ts';
 import { scrape } from '../support/scrape.ts';
 import { Subscriber } from '../support/subscriber.ts';
 import { append, newBackup, newBackupId } from '../support/writing.ts';
@@ -153,7 +155,7 @@ for (const kind of brokers)
     await using house = new AsyncDisposableStack();
     const authority = await Authority.create();
     const files = house.use(new Files());
-    const broker = house.use(await startBroker(kind, await authority.issue()));
+    const broker = house.use(await startBroker(kind, { pair: await authority.issue() }));
     const database = house.use(await createDatabase());
     const service = house.use(
       run('node', ['src/main.ts'], {
@@ -175,6 +177,11 @@ for (const kind of brokers)
     process.kill(service.child.pid!, 'SIGTERM');
     assert.equal(await service.exit(), 0);
   });
+
+it('The README asks brokers for no more rights than the user of these tests has', () => {
+  const readme = readFileSync(join(repository, 'README.md'), 'utf8');
+  for (const rights of [REDIS_RIGHTS, NATS_SUBJECTS]) assert.ok(readme.includes(rights), rights);
+});
 
 function hearing(...replicas: Replica[]): Promise<void> {
   return eventually(() => {

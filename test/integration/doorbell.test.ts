@@ -3,6 +3,7 @@ import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
 import { createServer } from 'node:net';
 import { setImmediate } from 'node:timers/promises';
+import { createClient } from '@redis/client';
 import { channelOf, Doorbell } from '../../src/db/doorbell.ts';
 import { freePort } from '../../src/db/embedded.ts';
 import { brokers, startBroker } from '../support/broker.ts';
@@ -253,6 +254,48 @@ for (const [transport, start] of Object.entries(starts))
 function withPort(text: string, port: string): string {
   return Object.assign(new URL(text), { port }).href;
 }
+
+for (const kind of brokers)
+  it(`Doorbell by ${kind} with TLS tells its password to nobody who has none`, async () => {
+    await using broker = await startBroker(kind);
+    const line = {
+      url: broker.url.replace(/^\w+:/, { nats: 'tls:', redis: 'rediss:' }[kind]),
+      channel: channelOf('a'),
+    };
+    await using tapped = await cabled(line);
+    let sent = '';
+    tapped.cable.tap = data => {
+      sent += data.toString('latin1');
+    };
+    await using a = open(tapped, 100);
+    await eventually(() => assert.ok(tapped.cable.connections >= 4));
+    assert.equal(a.connections, 0);
+    assert.ok(!sent.includes('p@ss'));
+  });
+
+if (brokers.includes('redis'))
+  it('Doorbell by nodes of a Redis cluster is heard by all of them, although each knows its own listeners only', async () => {
+    await using house = new AsyncDisposableStack();
+    const bus = await freePort();
+    const cluster = (port: string) => ({
+      more: `cluster-enabled yes\ncluster-port ${port}\nuser admin on >admin ~* +@all\n`,
+    });
+    const { url } = house.use(await startBroker('redis', cluster(await freePort())));
+    const { url: other } = house.use(await startBroker('redis', cluster(bus)));
+    const admin = createClient({ url: url.replace(/\/\/.*@/, '//admin:admin@') });
+    await admin.connect();
+    house.defer(() => admin.destroy());
+    await admin.sendCommand(['CLUSTER', 'MEET', '127.0.0.1', new URL(other).port, bus]);
+    await eventually(async () => assert.match(String(await admin.sendCommand(['CLUSTER', 'INFO'])), /known_nodes:2/));
+    const channel = channelOf(randomUUID());
+    await using a = open({ url, channel }, 50);
+    await using b = open({ url: other, channel }, 50);
+    // Over many heartbeats, with each of which they ask again who listens.
+    for (let i = 0; i < 20; i++) {
+      await heard(a, b, `${i}`);
+      await heard(b, a, `${i}`);
+    }
+  });
 
 describe('Doorbell', () => {
   const nowhere = { url: 'postgresql://nobody@127.0.0.1:1/none', channel: 'none' };

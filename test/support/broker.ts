@@ -20,7 +20,20 @@ export type Broker = AsyncDisposable & {
 
 export type BrokerKind = keyof typeof kinds;
 
-type Setup = { port: string; folder: string; tls?: { cert: string; key: string } | undefined };
+type Wishes = {
+  /** TLS only, with this certificate. */
+  pair?: Pair;
+  /** More lines of its settings. */
+  more?: string;
+};
+
+type Setup = { port: string; folder: string; tls: { cert: string; key: string } | undefined };
+
+/** Of the user in Redis; the README says the same. */
+export const REDIS_RIGHTS = 'resetchannels &backup_doorbell.* -@all +hello +publish +subscribe +pubsub|numsub';
+
+/** To what he may publish and subscribe in NATS. */
+export const NATS_SUBJECTS = 'backup_doorbell.>';
 
 const USER = 'doorbell';
 const PASSWORD = 'p%40ss';
@@ -32,7 +45,7 @@ const kinds = {
     protocol: { plain: 'nats', tls: 'tls' },
     configure: ({ port, tls }: Setup) => `listen: "127.0.0.1:${port}"
 ${tls ? `tls { cert_file: "${tls.cert}", key_file: "${tls.key}" }` : ''}
-authorization { users = [ { user: ${USER}, password: "p@ss", permissions: { publish: "backup_doorbell.>", subscribe: "backup_doorbell.>" } } ] }
+authorization { users = [ { user: ${USER}, password: "p@ss", permissions: { publish: "${NATS_SUBJECTS}", subscribe: "${NATS_SUBJECTS}" } } ] }
 `,
     flags: ['-c'],
   },
@@ -45,7 +58,7 @@ ${tls ? `port 0\ntls-port ${port}\ntls-cert-file ${tls.cert}\ntls-key-file ${tls
 save ""
 dir ${folder}
 user default off
-user ${USER} on >p@ss resetchannels &backup_doorbell.* -@all +hello +publish +subscribe +pubsub|numsub
+user ${USER} on >p@ss ${REDIS_RIGHTS}
 `,
     flags: [],
   },
@@ -58,7 +71,7 @@ export const brokers: BrokerKind[] = (['nats', 'redis'] as const).filter(kind =>
   return existsSync(program);
 });
 
-export async function startBroker(kind: BrokerKind, pair?: Pair): Promise<Broker> {
+export async function startBroker(kind: BrokerKind, { pair, more = '' }: Wishes = {}): Promise<Broker> {
   const { program, protocol, configure, flags } = kinds[kind];
   const folder = mkdtempSync(join(tmpdir(), `${kind}-`));
   const file = (name: string, text: string) => {
@@ -67,7 +80,7 @@ export async function startBroker(kind: BrokerKind, pair?: Pair): Promise<Broker
   };
   const tls = pair && { cert: file('tls.crt', pair.cert), key: file('tls.key', pair.key) };
   const port = await freePort();
-  const settings = file('settings', configure({ port, folder, tls }));
+  const settings = file('settings', configure({ port, folder, tls }) + more);
   let child: ChildProcess;
   let exited: Promise<unknown>;
   const end = () => child.kill('SIGKILL');
