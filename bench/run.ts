@@ -12,6 +12,7 @@ import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { startEmbeddedPostgres } from '../src/db/embedded.ts';
 import { appends } from './append.ts';
+import { doorbells } from './doorbell.ts';
 import { fanOuts } from './fan-out.ts';
 import { type Figure, print } from './figure.ts';
 import { gets } from './get.ts';
@@ -39,6 +40,7 @@ const benchmarks = {
   append: appends,
   ingest: ingests,
   'tail-latency': latencies,
+  doorbell: doorbells,
   'fan-out': fanOuts,
   history: histories,
   list: lists,
