@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import pg from 'pg';
 import { channelOf, Doorbell } from '../src/db/doorbell.ts';
 import { alternate, compareCost, type Figure } from './figure.ts';
@@ -87,5 +87,7 @@ async function costOf(pool: pg.Pool, log: { append(log: string, entries: number)
 /** What PostgreSQL's processes have taken of processors, in nanoseconds: those that serve and those in the background. */
 async function processorsOf(pool: pg.Pool): Promise<Map<number, number>> {
   const { rows } = await pool.query('select pid from pg_stat_activity');
-  return new Map(rows.map(({ pid }) => [pid, Number(readFileSync(`/proc/${pid}/schedstat`, 'utf8').split(' ')[0])]));
+  // One that has ended since is none of those that serve.
+  const paths = rows.map(({ pid }) => [pid, `/proc/${pid}/schedstat`] as const).filter(([, path]) => existsSync(path));
+  return new Map(paths.map(([pid, path]) => [pid, Number(readFileSync(path, 'utf8').split(' ')[0])]));
 }
