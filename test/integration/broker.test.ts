@@ -32,7 +32,11 @@ for (const kind of brokers)
       await backend[Symbol.asyncDispose]();
       await broker[Symbol.asyncDispose]();
     });
-    beforeEach(() => hearing(...backend.replicas));
+    beforeEach(async () => {
+      // A test that failed may have left it dead.
+      await broker.start();
+      await hearing(...backend.replicas);
+    });
 
     const follow = async (replica: Replica, backupId: string) => {
       const subscriber = new Subscriber(replica, { backupIds: [backupId], follow: true });
@@ -90,7 +94,7 @@ for (const kind of brokers)
       for (let i = 1; i <= 10; i++) {
         await append(backend, backupId, [`${i}`]);
         await near.received(i);
-        await polled.received(i, 1000);
+        await polled.received(i);
       }
       const { status } = await far.health.check({});
       assert.equal(status, Serving.SERVING);

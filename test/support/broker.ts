@@ -14,7 +14,7 @@ export type Broker = AsyncDisposable & {
   readonly url: string;
   readonly port: number;
   kill(): Promise<void>;
-  /** Where it was. */
+  /** Where it was, if it does not run. */
   start(): Promise<void>;
 };
 
@@ -81,10 +81,11 @@ export async function startBroker(kind: BrokerKind, { pair, more = '' }: Wishes 
   const tls = pair && { cert: file('tls.crt', pair.cert), key: file('tls.key', pair.key) };
   const port = await freePort();
   const settings = file('settings', configure({ port, folder, tls }) + more);
-  let child: ChildProcess;
+  let child: ChildProcess | undefined;
   let exited: Promise<unknown>;
-  const end = () => child.kill('SIGKILL');
+  const end = () => child?.kill('SIGKILL');
   const start = async () => {
+    if (child && child.exitCode === null && child.signalCode === null) return;
     child = spawn(program, [...flags, settings], { stdio: 'ignore' });
     exited = once(child, 'exit');
     await eventually(() => accepts(Number(port)));
