@@ -171,7 +171,8 @@ for (const kind of brokers)
       }),
     );
     await ready(service);
-    const port = Number(service.output().match(/"port":(\d+),"msg":"metrics"/)![1]);
+    // Another stream than the line before.
+    const port = await eventually(() => Number(service.output().match(/"port":(\d+),"msg":"metrics"/)![1]));
     await eventually(async () => assert.equal((await scrape(port)).value('backup_doorbell_connected'), 1));
     // One that does not know the authority says why it hears nobody.
     const lines: string[] = [];
