@@ -212,8 +212,16 @@ export const settings = z.object({
   NOTIFY: z
     .enum(['on', 'off'])
     .default('on')
-    .describe('Wake tails, watches and claims by LISTEN and NOTIFY; off, they only poll'),
+    .describe('Wake tails, watches and claims, on other replicas by LISTEN and NOTIFY; off, they only poll'),
   NOTIFY_HEARTBEAT: duration.prefault('10s').describe('How often the listening connection is checked'),
+  DOORBELL_URL: z
+    .url({
+      protocol: /^(nats|tls|rediss?)$/,
+      hostname: /./,
+      error: 'must be a nats://, tls://, redis:// or rediss:// URL',
+    })
+    .optional()
+    .describe('Broker to do that with instead: NATS (nats://, tls://) or Redis (redis://, rediss://)'),
   HEALTH_INTERVAL: duration.prefault('1s').describe('How often health asks the database'),
   METRICS_LISTEN: z
     .string()
@@ -263,6 +271,7 @@ function disagreements(config: Config): Disagreement[] {
   const found = NEEDS.filter(([name, other]) => config[name] !== undefined && config[other] === undefined).map(
     ([name, other]): Disagreement => [name, `needs ${other}`],
   );
+  if (config.DOORBELL_URL && config.NOTIFY === 'off') found.push(['DOORBELL_URL', 'says nothing with NOTIFY=off']);
   if (TLS_CLIENT_SCOPES && TOKEN_JWKS) found.push(['TLS_CLIENT_SCOPES', 'says nothing where tokens do (TOKEN_JWKS)']);
   const missing = missingFor(LISTEN, { tls: !!TLS_CERT, clientCa: !!TLS_CLIENT_CA, tokens: !!TOKEN_JWKS });
   if (missing.length > 0 && INSECURE === 'off') {
@@ -302,7 +311,7 @@ export function loadConfig(env: Record<string, string | undefined>): Config {
     : result.error.issues.map(({ path: [name], message }) => [String(name), message]);
   if (result.success && wrong.length === 0) return result.data;
   const problems = wrong.map(([name, message]) => {
-    const value = /^DATABASE_.*URL$/.test(name!) ? '...' : env[name!]; // those hold passwords
+    const value = /^(DATABASE|DOORBELL)_.*URL$/.test(name!) ? '...' : env[name!]; // those hold passwords
     return `  ${name}=${value}: ${message}`;
   });
   throw new ConfigError(`These settings are wrong:\n${problems.join('\n')}`);
