@@ -1,0 +1,3 @@
+export function commandsPage(): string {
+  return '# Commands';
+}
