@@ -35,7 +35,7 @@ function namedBy(proto: Proto, { localName }: DescEnumValue): string {
   const methods = proto.services
     .flatMap(service => service.methods)
     .filter(method => new RegExp(`[( ]${localName}[,)]`).test(commentOf(method)));
-  return methods.map(({ name, parent }) => `[${name}](${proto.pageOf(parent)}#${slug(name)})`).join(', ');
+  return methods.map(proto.linkToMethod).join(', ');
 }
 
 const MEND = 'Mend the call; the same one is always refused';

@@ -11,6 +11,7 @@ import {
 } from '@bufbuild/protobuf';
 import { FileDescriptorSetSchema } from '@bufbuild/protobuf/wkt';
 import { ErrorReasonSchema } from '../../src/gen/backup/v1/error_pb.ts';
+import { CodeSchema } from '../../src/gen/google/rpc/code_pb.ts';
 import { slug } from './markdown.ts';
 import { typesIn } from './types.ts';
 
@@ -24,6 +25,7 @@ export type Proto = {
   pageOf(declared: DescService | DescMessage | DescEnum): string;
   /** A reference to it, from any page. */
   linkTo(type: DescMessage | DescEnum): string;
+  linkToMethod(method: DescMethod): string;
   /** The same text with references to the methods, messages and reasons that it names. */
   linked(text: string, here?: string): string;
 };
@@ -34,42 +36,28 @@ export function openProto(): Proto {
   const homes = homesOf(services);
   const pageOf: Proto['pageOf'] = ({ file }) =>
     file.services.length > 0 ? `${file.name.split('/').at(-1)}.md` : 'shared.md';
-  const methods = new Map(services.flatMap(service => service.methods.map(method => [method.name, service])));
-  const types = new Map(files.flatMap(typesIn).map(type => [shortName(type), type]));
-  const reasons = new Set(ErrorReasonSchema.values.map(({ localName }) => localName));
-  const reason = (name: string) => (reasons.has(name) ? `[${name}](errors.md#${slug(name)})` : name);
+  const linkTo: Proto['linkTo'] = type => {
+    if (!type.typeName.startsWith(PACKAGE)) return type.name;
+    const name = shortName(type);
+    return name === ErrorReasonSchema.name ? `[${name}](errors.md)` : `[${name}](${pageOf(type)}#${slug(name)})`;
+  };
+  const links = new Map([
+    // Words such as Type and Status are words in a text.
+    ...files
+      .flatMap(typesIn)
+      .flatMap(type => (/[a-z][A-Z]/.test(type.name) ? [[type.name, linkTo(type)] as const] : [])),
+    ...services.flatMap(({ methods }) => methods.map(method => [method.name, linkToMethod(method, pageOf)] as const)),
+    ...REASONS.map(name => [name, `[${name}](errors.md#${slug(name)})`] as const),
+  ]);
 
   return {
     files,
     services,
     pageOf,
     homeOf: type => homes.get(type.typeName),
-    linkTo(type) {
-      if (!type.typeName.startsWith(PACKAGE)) return type.name;
-      const name = shortName(type);
-      if (name === 'ErrorReason') return `[${name}](errors.md)`;
-      return `[${name}](${pageOf(type)}#${slug(name)})`;
-    },
-    linked: (text, here) =>
-      text
-        .split(/(`[^`]*`)/)
-        .map(part =>
-          part.startsWith('`')
-            ? part
-            : part
-                .replace(
-                  /\b([A-Z_]+) \(([A-Z_, ]+)\)/g,
-                  (_, code, names) => `${code} (${names.replace(/\w+/g, reason)})`,
-                )
-                .replace(/(?<![[\w(#] ?)\b[A-Z]+(_[A-Z]+)+\b(?!\s?\(|])/g, name =>
-                  CODES.has(name) ? name : reason(name),
-                )
-                .replace(/(?<!\[)\b[A-Z][a-z]+[A-Z]\w+\b/g, name => {
-                  const service = name === here ? undefined : (methods.get(name) ?? types.get(name));
-                  return service ? `[${name}](${pageOf(service)}#${slug(name)})` : name;
-                }),
-        )
-        .join(''),
+    linkTo,
+    linkToMethod: method => linkToMethod(method, pageOf),
+    linked: (text, here) => text.replace(/`[^`]*`|\b[A-Z]\w+/g, name => (name !== here && links.get(name)) || name),
   };
 }
 
@@ -80,8 +68,14 @@ export function shortName(type: DescMessage | DescEnum): string {
 
 const PACKAGE = 'backup.v1.';
 
-/** Codes of gRPC that look like reasons, because some reasons have the names of codes. */
-const CODES = new Set(['DEADLINE_EXCEEDED']);
+/** Those whose names are not also those of codes, as which most texts mean them. */
+const REASONS = ErrorReasonSchema.values
+  .map(({ localName }) => localName)
+  .filter(name => !CodeSchema.values.some(code => code.name === name));
+
+function linkToMethod({ name, parent }: DescMethod, pageOf: Proto['pageOf']): string {
+  return `[${name}](${pageOf(parent)}#${slug(name)})`;
+}
 
 function read(): DescFile[] {
   const root = join(import.meta.dirname, '../..');

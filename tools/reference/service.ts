@@ -1,7 +1,7 @@
 import type { DescMethod, DescService } from '@bufbuild/protobuf';
 import { scopeOf } from '../../src/identity/scope.ts';
 import { commentOf } from './comment.ts';
-import { firstSentence, paragraphs, slug, table } from './markdown.ts';
+import { firstSentence, paragraphs, table } from './markdown.ts';
 import { typeSection } from './message.ts';
 import type { Proto } from './proto.ts';
 import { typesIn } from './types.ts';
@@ -22,7 +22,7 @@ export function servicePage(proto: Proto, service: DescService): string {
 
 export function methodTable(proto: Proto, service: DescService): string {
   const rows = service.methods.map(method => [
-    `[${method.name}](${proto.pageOf(service)}#${slug(method.name)})`,
+    proto.linkToMethod(method),
     kindOf(method),
     `\`${scopeOf(method)}\``,
     proto.linked(firstSentence(commentOf(method)), method.name),
