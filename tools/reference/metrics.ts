@@ -1,3 +1,4 @@
+import { Metrics as CanaryMetrics } from '../../src/cli/canary/metrics.ts';
 import type { Books } from '../../src/telemetry/books.ts';
 import { Metrics } from '../../src/telemetry/metrics.ts';
 import { paragraphs, table } from './markdown.ts';
@@ -8,7 +9,7 @@ type Declared = { name: string; help: string; type: string; labelNames?: string[
 export function metricsPage(): string {
   const metrics = new Metrics();
   metrics.keep({} as Books);
-  const all = metrics.registry.getMetricsAsArray() as unknown as Declared[];
+  const all = declaredIn(metrics);
   const own = all.filter(({ name }) => !OF_NODE.test(name));
   return paragraphs(
     '# Metrics',
@@ -17,7 +18,14 @@ export function metricsPage(): string {
     '## Of the process',
     'What `prom-client` tells by itself.',
     tableOf(all.filter(({ name }) => OF_NODE.test(name))),
+    '## Of the canary',
+    'At `/metrics` of its `--metrics-port`; see [its command](commands.md#backupctl-canary).',
+    tableOf(declaredIn(new CanaryMetrics([]))),
   );
+}
+
+function declaredIn({ registry }: Pick<Metrics, 'registry'>): Declared[] {
+  return registry.getMetricsAsArray() as unknown as Declared[];
 }
 
 const OF_NODE = /^(process|nodejs)_/;
