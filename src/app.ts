@@ -250,6 +250,7 @@ export async function startApp(config: Config, log: Logger): Promise<App> {
         keepaliveTimeoutMs: config.KEEPALIVE_TIMEOUT,
         maxConnectionAgeMs: config.MAX_CONNECTION_AGE,
         maxConnectionAgeGraceMs: config.MAX_CONNECTION_AGE_GRACE,
+        delayMs: config.SHUTDOWN_DELAY,
         graceMs: config.SHUTDOWN_GRACE,
         shortcuts: [appendShortcut, ingestShortcut, ...workShortcuts],
         around: telemetry.around,

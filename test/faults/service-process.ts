@@ -38,6 +38,9 @@ const FAKETIME = '/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1';
 /** Whether the clock of a replica can be set (Debian's package `faketime`). */
 export const hasFaketime = existsSync(FAKETIME);
 
+/** What makes a process end with the one that has started it, also when that is killed. */
+const MORTAL = existsSync('/usr/bin/setpriv') ? ['/usr/bin/setpriv', '--pdeathsig', 'KILL'] : [];
+
 /** A replica that is a process of its own, and comes back under its address; its clients and its database reach it by cables. */
 export class ServiceProcess implements Pick<Replica, 'controllers' | 'courses' | 'logs'>, AsyncDisposable {
   readonly controllers: Replica['controllers'];
@@ -97,7 +100,8 @@ export class ServiceProcess implements Pick<Replica, 'controllers' | 'courses' |
       FAKETIME_DONT_FAKE_MONOTONIC: '1',
     };
     const env = { ...settings, ...start.settings, ...this.#env, ...clock };
-    this.#process = run(process.execPath, [join(sources ?? '.', 'src/main.ts')], env);
+    const [command, ...args] = [...MORTAL, process.execPath, join(sources ?? '.', 'src/main.ts')];
+    this.#process = run(command!, args, env);
     await ready(this.#process);
   }
 
