@@ -4,10 +4,14 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { startEmbeddedPostgres } from '../../../src/db/embedded.ts';
-import { EXPECTED, LEFT_OUT } from './expected.ts';
-import { type Block, commandsOf, type Page, pages } from './pages.ts';
+import { createTables, fill, openPostgresMoodle } from '../moodle/moodle.ts';
+import { EXPECTED, LEFT_OUT, NEEDS } from './expected.ts';
+import { type Block, commandsOf, type Page, pageAt, pages } from './pages.ts';
 import { enterSql } from './sql.ts';
 import { isStart, Terminal } from './terminal.ts';
+
+const MISSING = NEEDS.filter(([, program, args]) => spawnSync(program, args).status !== 0);
+for (const [, program] of MISSING) console.log(`left out, because ${program} is not all here: commands of it`);
 
 describe('Commands of the documentation', () => {
   it('are all known: no expectation is about a command that is gone', () => {
@@ -30,14 +34,14 @@ describe('Commands of the documentation', () => {
   for (const page of pages.filter(({ blocks }) => blocks.some(block => isShell(block) && enteredOf(block).length > 0)))
     it(`work as they stand in ${page.path}`, async function () {
       this.timeout(300_000);
-      if (page.text.includes('openssl req') && spawnSync('openssl', ['version']).error) {
-        console.log('      openssl is not installed here: this is left out');
-        this.skip();
-      }
       await using opened = new AsyncDisposableStack();
       const server = needsServer(page) ? opened.use(await ownServer()) : undefined;
-      const terminal = opened.use(new Terminal(server ? { 'db.example.org': new URL(server.url).host } : {}));
+      if (server && page.text.includes('/moodle')) await makeMoodle(server.url);
+      const terminal = opened.use(new Terminal(server ? { 'db.example.org:5432': new URL(server.url).host } : {}));
       const commands = page.blocks.flatMap(enteredOf);
+      // All others begin with the roles and the database that this page makes.
+      if (server && !page.text.includes('create database'))
+        for (const { text } of pageAt('docs/database.md').blocks.slice(0, 1)) await enterSql(text, server.url);
       if (!isStart(commands[0]!) && commands.some(command => /50051|npm run cli|backupctl/.test(command)) && !server)
         await terminal.enter('npm start');
       for (const block of page.blocks) {
@@ -48,19 +52,26 @@ describe('Commands of the documentation', () => {
     });
 });
 
+/** As the page names it, with a few rows. */
+async function makeMoodle(serverUrl: string): Promise<void> {
+  await enterSql("create role moodle login password 'secret';\ncreate database moodle owner moodle;\n", serverUrl);
+  const url = Object.assign(new URL(serverUrl), { username: 'moodle', password: 'secret', pathname: '/moodle' });
+  await using moodle = await openPostgresMoodle(url.href);
+  await createTables(moodle);
+  await fill(moodle);
+}
+
 function isShell({ language }: Block): boolean {
   return language === 'sh';
 }
 
-/** The commands of a block that are entered, without those that are left out. */
+/** The commands of a block that are entered, without those that are left out, here or everywhere. */
 function enteredOf(block: Block): string[] {
   if (!isShell(block)) return [];
+  const left = [...LEFT_OUT, ...MISSING];
+  const entered = (command: string) => partsOf(command).filter(part => !left.some(([pattern]) => pattern.test(part)));
   return commandsOf(block)
-    .map(command =>
-      partsOf(command)
-        .filter(part => !LEFT_OUT.some(([left]) => left.test(part)))
-        .join(' && '),
-    )
+    .map(command => entered(command).join(' && '))
     .filter(command => command !== '');
 }
 

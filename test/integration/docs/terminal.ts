@@ -1,5 +1,5 @@
 import { strict as assert } from 'node:assert';
-import { mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -26,20 +26,23 @@ export class Terminal implements AsyncDisposable {
     this.#hosts = new Map(Object.entries(hosts));
     for (const name of readdirSync(repository))
       if (!LEFT_OUT.has(name)) symlinkSync(join(repository, name), join(this.folder, name));
-    mkdirSync(join(this.folder, 'home'));
+    mkdirSync(join(this.folder, 'home/bin'), { recursive: true });
+    // Debian's has the packages of Debian, whichever one comes first here.
+    if (existsSync('/usr/bin/python3')) symlinkSync('/usr/bin/python3', join(this.folder, 'home/bin/python3'));
   }
 
   /** The same text as it is entered here. */
   async here(text: string): Promise<string> {
-    let here = text;
+    const local = text.replace(EXAMPLE_HOST, '127.0.0.1$1');
+    for (const [, port] of local.matchAll(PORT)) if (!this.#ports.has(port!)) this.#ports.set(port!, await freePort());
+    let here = local.replace(PORT, (_, port) => `:${this.#ports.get(port)}`);
     for (const [name, instead] of this.#hosts) here = here.replaceAll(name, instead);
-    here = here.replace(EXAMPLE_HOST, '127.0.0.1$1');
-    for (const [, port] of here.matchAll(PORT)) if (!this.#ports.has(port!)) this.#ports.set(port!, await freePort());
-    return here.replace(PORT, (_, port) => `:${this.#ports.get(port)}`);
+    return here;
   }
 
+  /** What it exports or assigns is there for those that follow. */
   async enter(command: string, { says, stays, atLast, exit = 0 }: Expected = {}): Promise<void> {
-    if (isStart(command)) await this.#stopService();
+    if (isStart(command)) await this.#stopServiceOn(portOf(command));
     const env = {
       LISTEN: await this.here('127.0.0.1:50051'),
       BACKUPCTL_ADDRESS: await this.here('127.0.0.1:50051'),
@@ -47,17 +50,19 @@ export class Terminal implements AsyncDisposable {
       XDG_CONFIG_HOME: undefined,
       SERVICE_LOG: 'error',
       NO_COLOR: '1',
+      PATH: `${join(this.folder, 'home/bin')}:${process.env['PATH']}`,
+      ENTERED: await this.here(command),
     };
-    const running = this.#open.use(run('sh', ['-c', await this.here(command)], env, this.folder));
-    const told = `${command}\n${running.output()}`;
+    const script = isStart(command) || stays ? `${RESTORE}; eval "$ENTERED"` : `${RESTORE}; eval "$ENTERED"; ${KEEP}`;
+    const running = this.#open.use(run('sh', ['-c', script], env, this.folder));
     if (isStart(command)) await ready(running);
     else if (stays && says) await this.#told(running, command, says);
     if (stays || isStart(command)) {
       this.#staying.push({ command, running, atLast });
       return;
     }
-    assert.equal(await running.exit(), exit, `${told}${running.output()}`);
-    if (says) assert.match(running.output(), says, command);
+    assert.equal(await running.exit(), exit, `${command}\n${running.output()}`);
+    if (says) assert.match(running.output(), says, `${command}\n${running.output()}`);
   }
 
   /** What was to be said when all others had run. */
@@ -70,12 +75,9 @@ export class Terminal implements AsyncDisposable {
   }
 
   /** A service is started where the one before was. */
-  async #stopService(): Promise<void> {
-    const services = this.#staying.filter(({ command }) => isStart(command));
-    for (const service of services) {
-      await stop(service.running);
-      this.#staying.splice(this.#staying.indexOf(service), 1);
-    }
+  async #stopServiceOn(port: string): Promise<void> {
+    const there = this.#staying.findIndex(({ command }) => isStart(command) && portOf(command) === port);
+    if (there >= 0) await stop(this.#staying.splice(there, 1)[0]!.running);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -95,6 +97,15 @@ const PORT = /(?<=127\.0\.0\.1|localhost|0\.0\.0\.0):(\d{4,5})\b/g;
 export function isStart(command: string): boolean {
   return /\bnpm start$/.test(command);
 }
+
+/** Where the service of a command listens, as the page has it. */
+function portOf(command: string): string {
+  return /LISTEN=\S+:(\d+)/.exec(command)?.[1] ?? '50051';
+}
+
+const RESTORE = 'set -a; [ ! -f .shell ] || . ./.shell';
+
+const KEEP = 'status=$?; unset ENTERED; export -p > .shell; exit $status';
 
 async function stop({ child, exit }: Running): Promise<void> {
   if (child.exitCode !== null || child.signalCode !== null) return;
