@@ -47,15 +47,34 @@ export function choice<T extends string>(choices: readonly T[]): (given: string)
   };
 }
 
+/** Milliseconds, from 1 s to 100 years: an age of what is stored, for which no timer runs. */
+export function age(given: string): number {
+  const [, count, unit] = given.match(/^(\d{1,10})(s|m|h|d)$/) ?? [];
+  const ms = Number(count) * (UNITS[unit!] ?? Number.NaN);
+  if (ms >= 1000 && ms <= 36_525 * 86_400_000) return ms;
+  throw new InvalidArgumentError('must be an age from 1s to 36525d, such as 30m, 12h or 90d');
+}
+
 /** An instant: as ISO 8601, which is local without a zone, or so long ago, as 2h. */
 export function instant(given: string): Date {
-  if (/^\d{1,9}(ms|s|m|h|d)$/.test(given)) return new Date(Date.now() - duration(given));
-  const time = /^\d{4}-\d\d-\d\d/.test(given)
-    ? new Date(/T|\s/.test(given) ? given : `${given}T00:00`)
-    : new Date(Number.NaN);
-  if (Number.isNaN(time.getTime()))
-    throw new InvalidArgumentError('must be a time such as 2026-03-01T02:30, or an age such as 2h');
-  return time;
+  return AGE.test(given) ? new Date(Date.now() - age(given)) : isoTime(given);
+}
+
+/** An instant: as ISO 8601, which is local without a zone, or in so long, as 2h. */
+export function later(given: string): Date {
+  return AGE.test(given) ? new Date(Date.now() + age(given)) : isoTime(given);
+}
+
+const AGE = /^\d+(s|m|h|d)$/;
+
+function isoTime(given: string): Date {
+  const parts = /^(\d{4}-\d\d-\d\d)(?:[T ](\d\d:\d\d(?::\d\d(?:\.\d{1,9})?)?)(Z|[+-]\d\d:?\d\d)?)?$/.exec(given);
+  // Without a time of the day a date would be midnight in Greenwich.
+  const time = new Date(parts ? `${parts[1]}T${parts[2] ?? '00:00'}${parts[3] ?? ''}` : Number.NaN);
+  if (!Number.isNaN(time.getTime())) return time;
+  throw new InvalidArgumentError(
+    'must be a time such as 2026-03-01T02:30 or 2026-03-01T02:30Z, or 30m, 2h, 3d from now',
+  );
 }
 
 export function file(given: string): string {

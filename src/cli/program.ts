@@ -1,9 +1,9 @@
 import { Command } from 'commander';
+import { version } from '../version.ts';
 import { commands } from './commands.ts';
 import { EXIT, EXIT_HELP } from './failure.ts';
 import { runner } from './runner.ts';
 import { settingOptions } from './settings.ts';
-import { version } from './version.ts';
 
 type Environment = Record<string, string | undefined>;
 

@@ -1,26 +1,17 @@
-import { fromBinary } from '@bufbuild/protobuf';
-import { anyUnpack } from '@bufbuild/protobuf/wkt';
-import { type ServiceError, status } from '@grpc/grpc-js';
-import { BadRequestSchema, ErrorInfoSchema } from '../gen/google/rpc/error_details_pb.ts';
-import { StatusSchema } from '../gen/google/rpc/status_pb.ts';
+import { status } from '@grpc/grpc-js';
+import type { RpcError } from '../client/error.ts';
 import { type EXIT, Failure } from './failure.ts';
 import type { Settings } from './settings.ts';
 import { printable } from './terminal/text.ts';
+import { durationText } from './terminal/times.ts';
 
 /** What the service, or the way to it, answered instead: what, why by its reason, in which fields, and how to mend it. */
-export function refused(error: ServiceError, settings: Settings): Failure {
-  const { reason, fields } = detailsOf(error);
-  const name = status[error.code] ?? String(error.code);
-  const where = fields.length > 0 ? fields.map(one => `${one.field}: ${one.description}`).join('; ') : error.details;
-  return new Failure(
-    EXITS[error.code] ?? 'FAILED',
-    printable(`${reason ? `${name} (${reason})` : name}: ${where}`),
-    hintFor(error, settings),
-  );
-}
-
-export function isServiceError(error: unknown): error is ServiceError {
-  return error instanceof Error && 'details' in error && typeof (error as ServiceError).code === 'number';
+export function refused(error: RpcError, settings: Settings): Failure {
+  const { code, reason, fields, message } = error;
+  const what = reason ? `${status[code]} (${reason})` : (status[code] ?? String(code));
+  const where = fields.map(({ field, description }) => `${field}: ${description}`).join('; ');
+  const text = printable(`${what}: ${where || withoutEcho(message)}`);
+  return new Failure(EXITS[code] ?? 'FAILED', text, hintFor(error, settings));
 }
 
 const EXITS: { [code: number]: keyof typeof EXIT } = {
@@ -37,39 +28,48 @@ const EXITS: { [code: number]: keyof typeof EXIT } = {
   [status.PERMISSION_DENIED]: 'NOT_ALLOWED',
 };
 
-/** The reason of the service, empty when the error is not its own, and the fields that it names. */
-export function detailsOf(error: ServiceError): { reason: string; fields: { field: string; description: string }[] } {
-  const [binary] = error.metadata?.get('grpc-status-details-bin') ?? [];
-  const details = binary instanceof Uint8Array ? fromBinary(StatusSchema, binary).details : [];
-  const info = details.map(any => anyUnpack(any, ErrorInfoSchema)).find(one => one !== undefined);
-  const fields = details.flatMap(any => anyUnpack(any, BadRequestSchema)?.fieldViolations ?? []);
-  return { reason: info?.reason ?? '', fields };
+/** grpc-js says an error of a connection twice, and ends with a note that is empty. */
+function withoutEcho(message: string): string {
+  return message
+    .replace(/^No connection established\. Last error: (Error: )?/, '')
+    .replace(/\.? Resolution note: $/, '');
 }
 
-function hintFor(
-  error: ServiceError,
-  { address, timeout, tls, tlsCa, tlsCert, token, tokenFile }: Settings,
-): string | undefined {
-  const at = address.join(', ');
-  const ours = detailsOf(error).reason !== '';
-  switch (error.code) {
+function hintFor({ code, reason, message, retryAfterMs }: RpcError, settings: Settings): string | undefined {
+  switch (code) {
     case status.UNAVAILABLE:
-      if (ours) return 'the service is there, and cannot answer now: try again in a moment';
-      if (/certificate|TLS|SSL|self.signed/i.test(error.details))
-        return 'see --tls-ca: the authority that signed the certificate of the service';
-      if (tls || tlsCa || tlsCert || token || tokenFile)
-        return `does the service run on ${at}, and with TLS? --address says where it is`;
-      return `does the service run on ${at}? --address says where it is, --tls-ca that it wants TLS`;
+      return reason
+        ? `the service is there, and cannot answer now: ${again(retryAfterMs)}`
+        : connectionHint(message, settings);
+    case status.RESOURCE_EXHAUSTED:
+      return again(retryAfterMs);
     case status.DEADLINE_EXCEEDED:
-      return `--timeout is ${timeout} ms; backupctl doctor says what is slow`;
+      return `nothing came within ${durationText(settings.timeout)} (--timeout); backupctl doctor says what is slow`;
     case status.UNAUTHENTICATED:
-      if (token || tokenFile) return 'the token is not valid, or no more: see --token-file';
-      return 'say who you are: --tls-cert and --tls-key, or --token-file';
+      return settings.token || settings.tokenFile
+        ? 'see --token-file: the token is not valid, or not any more'
+        : 'say who you are: --token-file, or --tls-cert and --tls-key';
     case status.PERMISSION_DENIED:
-      return 'whoever gives out tokens or maps certificates has to give you that scope';
+      return 'whoever gives out tokens, or says what certificates may do, has to give you that scope';
     case status.UNIMPLEMENTED:
-      return 'the service is older than this backupctl: backupctl doctor compares them';
+      return 'this service is another version than this backupctl: backupctl doctor compares them';
     default:
       return undefined;
   }
+}
+
+function connectionHint(message: string, { address, tls, tlsCa, tlsCert, tlsKey, token, tokenFile }: Settings): string {
+  const at = address[0];
+  if (/certificate|self.signed|altnames/i.test(message)) {
+    return `see --tls-ca (whose signature counts), and that ${at} is a name in the certificate of the service`;
+  }
+  if (/ENOTFOUND|EAI_AGAIN|resolution failed/i.test(message)) return `see --address: nobody knows the name in ${at}`;
+  if (/ECONNREFUSED/.test(message)) return `nothing listens on ${at}: does the service run? --address says where it is`;
+  const secure = tls || tlsCa || tlsCert || tlsKey || token || tokenFile;
+  const how = secure ? 'with TLS, as the flags say' : 'without TLS (with it: --tls-ca, or --tls)';
+  return `is ${at} the service, and ${how}? --address says where it is`;
+}
+
+function again(ms = 1000): string {
+  return `try again in ${durationText(ms)}`;
 }

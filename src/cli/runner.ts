@@ -23,7 +23,7 @@ export function runner(environment: Environment): Runner {
       try {
         settings = await configure(flagsOf(command), environment);
         const [{ openSession }, work] = await Promise.all([import('./session.ts'), load()]);
-        using session = openSession(settings, environment, stop.signal);
+        using session = await openSession(settings, environment, stop.signal);
         await work(session, options, ...given);
       } catch (error) {
         if (!stop.signal.aborted) process.exitCode = EXIT[await tell(error, settings)];
@@ -60,7 +60,7 @@ async function tell(error: unknown, settings: Settings | undefined): Promise<key
 
 async function failureOf(error: unknown, settings: Settings | undefined): Promise<Failure> {
   if (error instanceof Failure) return error;
-  const { isServiceError, refused } = await import('./refused.ts');
-  if (settings && isServiceError(error)) return refused(error, settings);
+  const [{ RpcError }, { refused }] = await Promise.all([import('../client/error.ts'), import('./refused.ts')]);
+  if (settings && error instanceof RpcError) return refused(error, settings);
   return new Failure('FAILED', (error as Error).message);
 }

@@ -16,6 +16,7 @@ import { status } from '@grpc/grpc-js';
 import { ControllerService } from '../../src/gen/backup/v1/controller_pb.ts';
 import { CourseService } from '../../src/gen/backup/v1/course_pb.ts';
 import { LogService } from '../../src/gen/backup/v1/log_pb.ts';
+import { ReplicaService } from '../../src/gen/backup/v1/replica_pb.ts';
 import { BadRequestSchema, ErrorInfoSchema } from '../../src/gen/google/rpc/error_details_pb.ts';
 import { ServerReflection } from '../../src/gen/grpc/reflection/v1/reflection_pb.ts';
 import { ServerReflection as ServerReflectionAlpha } from '../../src/gen/grpc/reflection/v1alpha/reflection_pb.ts';
@@ -49,7 +50,15 @@ for (const foreign of [bufCurl('grpc-v1'), bufCurl('grpc-v1alpha'), ...(grpcio ?
     after(() => backend[Symbol.asyncDispose]());
 
     it('lists every method', async () => {
-      const services = [ControllerService, CourseService, LogService, Health, ServerReflection, ServerReflectionAlpha];
+      const services = [
+        ControllerService,
+        CourseService,
+        LogService,
+        ReplicaService,
+        Health,
+        ServerReflection,
+        ServerReflectionAlpha,
+      ];
       const { code, stdout, stderr } = await foreign.list(backend.address).ended;
       assert.equal(code, 0, stderr);
       assert.deepEqual(stdout.trim().split('\n'), methodNames(...services));
@@ -79,7 +88,10 @@ for (const foreign of [bufCurl('grpc-v1'), bufCurl('grpc-v1alpha'), ...(grpcio ?
 
     it('has an example of every method', () => {
       const called = [...examples().map(({ method }) => methodName(method)), methodName(Health.method.watch)];
-      assert.deepEqual(called.toSorted(), methodNames(ControllerService, CourseService, LogService, Health));
+      assert.deepEqual(
+        called.toSorted(),
+        methodNames(ControllerService, CourseService, LogService, ReplicaService, Health),
+      );
     });
 
     it('shows an error with its details', async () => {

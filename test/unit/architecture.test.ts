@@ -109,8 +109,27 @@ const rules: Rule[] = [
     they: 'backupctl is a client: only import and migrate know the database',
     files: /^src\/cli\/(?!main\.ts$|import\.ts$|migrate\.ts$)/,
     never: /^(src\/|pg$|@mikro-orm\/|mysql2)/,
-    but: /^src\/(cli\/(?!import|migrate)|gen\/|client\/|grpc\/(client|credentials)\.ts$)/,
+    but: /^src\/(cli\/(?!import|migrate)|gen\/|client\/|version\.ts$|grpc\/(client|credentials)\.ts$)/,
   },
+  {
+    they: 'a replica describes itself without knowing any room',
+    files: /^src\/replica\//,
+    never: /^src\//,
+    but: /^src\/(db|gen|grpc|replica|errors|timestamps|version)(\/|\.ts$)/,
+  },
+  {
+    they: 'the client library knows the protocol and nothing of the service',
+    files: /^src\/client\//,
+    never: /./,
+    but: /^(src\/(client\/|gen\/|grpc\/(client|credentials)\.ts$)|@bufbuild\/protobuf|@grpc\/grpc-js$|node:)/,
+  },
+  {
+    they: 'what the client library has of the transport needs no more than the protocol does',
+    files: /^src\/grpc\/(client|credentials|definition|frame|write)\.ts$/,
+    never: /./,
+    but: /^(src\/grpc\/(definition|frame|write)\.ts$|@bufbuild\/protobuf|@grpc\/grpc-js$|node:)/,
+  },
+  { they: 'the service does without its client', files: /^src\/(?!client\/|cli\/|page\/)/, never: /^src\/client\// },
   {
     they: 'watches know controllers and no other room',
     files: /^src\/watch\//,
@@ -129,8 +148,8 @@ const rules: Rule[] = [
     never: /^(src\/(gen|grpc)\/|@grpc\/|@bufbuild\/)/,
   },
   {
-    they: 'generated code of backups is seen by services, scopes, the composition root and commands only',
-    files: /^src\/(?!.*\/(service|message)\.ts$|app\.ts$|errors\.ts$|identity\/scope\.ts$|cli\/)/,
+    they: 'generated code of backups is seen by services, scopes, the composition root, the client and commands only',
+    files: /^src\/(?!.*\/(service|message)\.ts$|app\.ts$|errors\.ts$|identity\/scope\.ts$|client\/|cli\/)/,
     never: /^src\/gen\/backup\//,
   },
   {

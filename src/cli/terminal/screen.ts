@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import type { WriteStream } from 'node:tty';
 import { type DescMessage, type MessageShape, toJson } from '@bufbuild/protobuf';
-import type { Timestamp } from '@bufbuild/protobuf/wkt';
+import { type Timestamp, timestampFromDate } from '@bufbuild/protobuf/wkt';
 import type { Format, Settings } from '../settings.ts';
 import { type Paint, painter } from './paint.ts';
 import { timeText } from './times.ts';
@@ -15,12 +15,18 @@ export type Screen = {
   /** Of the terminal, in characters; without one, lines are as long as they are. */
   width: number;
   time(time: Timestamp | undefined): string;
+  /** The time of this machine; never relative. */
+  now(): string;
+  /** What no message is for: as JSON, YAML, or as `draw` has it. */
+  tell(document: object, draw: () => string): Promise<void>;
   /** One answer: as a document of JSON (proto3's) or YAML, or as `draw` has it. */
   show<S extends DescMessage>(schema: S, message: MessageShape<S>, draw: () => string): Promise<void>;
   /** One of many: as a line of JSON, a document of YAML, or as `draw` has it. */
   item<S extends DescMessage>(schema: S, message: MessageShape<S>, draw: () => string): Promise<void>;
-  /** Waits until there is room for more. */
+  /** A line or more. Waits until there is room for more. */
   print(text: string): Promise<void>;
+  /** The same, with the ends of lines in the text. */
+  write(text: string): Promise<void>;
 };
 
 type Environment = Record<string, string | undefined>;
@@ -28,8 +34,13 @@ type Environment = Record<string, string | undefined>;
 export function screenOf(stream: NodeJS.WriteStream, settings: Settings, environment: Environment): Screen {
   const { output: format, times, color } = settings;
   const isTerminal = Boolean(stream.isTTY);
-  const print = async (text: string) => {
-    if (!stream.write(`${text}\n`)) await once(stream, 'drain');
+  const write = async (text: string) => {
+    if (!stream.write(text)) await once(stream, 'drain');
+  };
+  const print = (text: string) => write(`${text}\n`);
+  const tell = async (document: unknown, draw: () => string) => {
+    if (format === 'table') return print(draw());
+    await print(format === 'json' ? JSON.stringify(document, null, 2) : await yaml(document));
   };
   return {
     format,
@@ -39,12 +50,11 @@ export function screenOf(stream: NodeJS.WriteStream, settings: Settings, environ
       return (stream as WriteStream).columns || Number.POSITIVE_INFINITY;
     },
     time: time => timeText(time, times),
+    now: () => timeText(timestampFromDate(new Date()), times === 'relative' ? 'local' : times),
     print,
-    async show(schema, message, draw) {
-      if (format === 'table') return print(draw());
-      const json = toJson(schema, message);
-      await print(format === 'json' ? JSON.stringify(json, null, 2) : await yaml(json));
-    },
+    write,
+    tell,
+    show: (schema, message, draw) => tell(format === 'table' ? undefined : toJson(schema, message), draw),
     async item(schema, message, draw) {
       if (format === 'table') return print(draw());
       const json = toJson(schema, message);
