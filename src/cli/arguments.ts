@@ -40,6 +40,17 @@ export function backupId(given: string): string {
   return given;
 }
 
+/** One or more of them, each once. */
+export function backupIds(given: string, before: string[] = []): string[] {
+  const one = backupId(given);
+  return before.includes(one) ? before : [...before, one];
+}
+
+/** How many to list: a number, or Infinity for `all`. */
+export function limit(given: string): number {
+  return given === 'all' ? Number.POSITIVE_INFINITY : wholeNumber(1, 1_000_000_000)(given);
+}
+
 export function choice<T extends string>(choices: readonly T[]): (given: string) => T {
   return given => {
     if ((choices as readonly string[]).includes(given)) return given as T;

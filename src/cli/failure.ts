@@ -7,6 +7,7 @@ export const EXIT = {
   REFUSED: 4,
   UNAVAILABLE: 5,
   NOT_ALLOWED: 6,
+  RUN_FAILED: 7,
 } as const;
 
 export const EXIT_HELP = `
@@ -17,7 +18,8 @@ Exit codes:
   3  not found
   4  refused as things are: it runs, has ended, has changed meanwhile
   5  the service cannot be reached, has too much to do, or did not answer in time: try again
-  6  not allowed: who calls is not known, or may not do this`;
+  6  not allowed: who calls is not known, or may not do this
+  7  a run that was waited for with --until-finished has failed, was cancelled or lost`;
 
 /** What ends a command: one line for people, with a hint how to mend it, and the exit code. */
 export class Failure extends Error {

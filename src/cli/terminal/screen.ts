@@ -26,7 +26,7 @@ export type Screen = {
   /** A line or more. Waits until there is room for more. */
   print(text: string): Promise<void>;
   /** The same, with the ends of lines in the text. */
-  write(text: string): Promise<void>;
+  write(text: string | Uint8Array): Promise<void>;
 };
 
 type Environment = Record<string, string | undefined>;
@@ -34,7 +34,7 @@ type Environment = Record<string, string | undefined>;
 export function screenOf(stream: NodeJS.WriteStream, settings: Settings, environment: Environment): Screen {
   const { output: format, times, color } = settings;
   const isTerminal = Boolean(stream.isTTY);
-  const write = async (text: string) => {
+  const write = async (text: string | Uint8Array) => {
     if (!stream.write(text)) await once(stream, 'drain');
   };
   const print = (text: string) => write(`${text}\n`);

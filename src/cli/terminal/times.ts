@@ -51,6 +51,6 @@ export function durationOf(ms: number): { seconds: bigint; nanos: number } {
   return { seconds: BigInt(Math.trunc(ms / 1000)), nanos: (ms % 1000) * 1_000_000 };
 }
 
-function two(number: number): string {
+export function two(number: number): string {
   return String(number).padStart(2, '0');
 }
