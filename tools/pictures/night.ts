@@ -20,7 +20,10 @@ export async function past(service: Connection): Promise<void> {
   await worked(service, 3, run => backUp(run, 400));
   await service.courses.runCourseNow({ courseId: 105n });
   // A worker that is never heard of again.
-  const { claimed } = await service.courses.claimDueCourses({ worker: 'backup-3', leaseDuration: durationFromMs(1000) });
+  const { claimed } = await service.courses.claimDueCourses({
+    worker: 'backup-3',
+    leaseDuration: durationFromMs(1000),
+  });
   const [{ controller, leaseToken } = {}] = claimed;
   const { backupId } = controller!;
   const entries = [{ level: LogLevel.INFO, message: 'course 105: 12 activities' }];

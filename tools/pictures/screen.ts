@@ -44,7 +44,10 @@ export async function photograph(args: string[], address: string, enough?: (text
 async function textOf(screen: InstanceType<typeof headless.Terminal>): Promise<string> {
   await new Promise<void>(resolve => screen.write('', resolve));
   const { active } = screen.buffer;
-  const lines = Array.from({ length: active.length }, (_, row) => active.getLine(row)?.translateToString(true).trimEnd() ?? '');
+  const lines = Array.from(
+    { length: active.length },
+    (_, row) => active.getLine(row)?.translateToString(true).trimEnd() ?? '',
+  );
   return lines.join('\n').trim();
 }
 
