@@ -51,11 +51,31 @@ export function limit(given: string): number {
   return given === 'all' ? Number.POSITIVE_INFINITY : wholeNumber(1, 1_000_000_000)(given);
 }
 
-export function choice<T extends string>(choices: readonly T[]): (given: string) => T {
-  return given => {
-    if ((choices as readonly string[]).includes(given)) return given as T;
-    throw new InvalidArgumentError(`must be one of ${choices.join(', ')}`);
+/** One of these words. */
+export function choice<T extends string>(choices: readonly T[]): Chooser<(given: string) => T> {
+  const parse = (given: string) => ((choices as readonly string[]).includes(given) ? (given as T) : notAmong(choices));
+  return Object.assign(parse, { choices });
+}
+
+/** Some of these words, in any case and with `_` for `-`, with commas between them, or from several options. */
+export function someOf<T extends string>(choices: readonly T[]): Chooser<(given: string, before?: T[]) => T[]> {
+  const parse = (given: string, before: T[] = []) => {
+    const words = given
+      .toLowerCase()
+      .replaceAll('_', '-')
+      .split(',')
+      .map(word => word.trim());
+    const known = words.filter(word => (choices as readonly string[]).includes(word)) as T[];
+    return known.length === words.length ? [...before, ...known] : notAmong(choices);
   };
+  return Object.assign(parse, { choices });
+}
+
+/** What a shell can offer. */
+type Chooser<F> = F & { choices: readonly string[] };
+
+function notAmong(choices: readonly string[]): never {
+  throw new InvalidArgumentError(`must be one of ${choices.join(', ')}`);
 }
 
 /** Milliseconds, from 1 s to 100 years: an age of what is stored, for which no timer runs. */

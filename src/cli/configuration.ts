@@ -28,28 +28,28 @@ function fromEnvironment(setting: Setting, environment: Environment): unknown {
   return text ? parsed(setting, text, name) : undefined;
 }
 
+/** Of the file that a command without flags would read; none when it cannot be read. */
+export async function contextNames(environment: Environment): Promise<string[]> {
+  try {
+    const { root } = (await readRoot({}, environment)) ?? {};
+    return Object.keys((root as { contexts?: object } | undefined)?.contexts ?? {});
+  } catch {
+    return [];
+  }
+}
+
 /** The settings of the file with those of its context over them. */
 async function readConfiguration(flags: Flags, environment: Environment): Promise<Partial<Settings>> {
-  const named = flags.config ?? environment['BACKUPCTL_CONFIG'];
-  const home = environment['XDG_CONFIG_HOME'] || join(environment['HOME'] ?? homedir(), '.config');
-  const path = named || join(home, 'backupctl', 'config.yaml');
   const wanted = flags.context ?? (environment['BACKUPCTL_CONTEXT'] || undefined);
-  const text = contentOf(path, Boolean(named));
-  if (text === undefined) {
+  const { path, root } = await readRoot(flags, environment);
+  if (root === undefined) {
     if (wanted) throw wrong(`there is no context ${wanted}: ${path} is not there`);
     return {};
-  }
-  const { parse } = await import('yaml');
-  let root: unknown;
-  try {
-    root = parse(text) ?? {};
-  } catch (error) {
-    throw wrong(`${path}: ${(error as Error).message.split('\n')[0]}`);
   }
   const { context, contexts = {}, ...common } = mapping(root, path, '');
   const all = mapping(contexts, path, 'contexts');
   const name = wanted ?? context;
-  if (name !== undefined && (typeof name !== 'string' || !(name in all))) {
+  if (name !== undefined && (typeof name !== 'string' || !Object.hasOwn(all, name))) {
     throw wrong(`${path}: there is no context ${name}; there are ${Object.keys(all).join(', ') || 'none'}`);
   }
   // All contexts are read, so that what is wrong with one is known before it is needed.
@@ -60,6 +60,21 @@ async function readConfiguration(flags: Flags, environment: Environment): Promis
     ]),
   );
   return { ...settingsOf(common, path, ''), ...(typeof name === 'string' && read[name]) };
+}
+
+/** Undefined when there is no file, and none was named. */
+async function readRoot(flags: Flags, environment: Environment): Promise<{ path: string; root: unknown }> {
+  const named = flags.config ?? environment['BACKUPCTL_CONFIG'];
+  const home = environment['XDG_CONFIG_HOME'] || join(environment['HOME'] ?? homedir(), '.config');
+  const path = named || join(home, 'backupctl', 'config.yaml');
+  const text = contentOf(path, Boolean(named));
+  if (text === undefined) return { path, root: undefined };
+  const { parse } = await import('yaml');
+  try {
+    return { path, root: parse(text) ?? {} };
+  } catch (error) {
+    throw wrong(`${path}: ${(error as Error).message.split('\n')[0]}`);
+  }
 }
 
 function contentOf(path: string, mustExist: boolean): string | undefined {

@@ -1,5 +1,5 @@
-import { Command, InvalidArgumentError } from 'commander';
-import { age, choice, id, instant, later, text, wholeNumber } from './arguments.ts';
+import { Command } from 'commander';
+import { age, choice, id, instant, later, someOf, text, wholeNumber } from './arguments.ts';
 import type { Runner } from './runner.ts';
 
 export function coursesCommand(run: Runner): Command {
@@ -19,13 +19,13 @@ Examples:
   backupctl courses get 42
   backupctl courses run 42 43`;
 
-export const COURSE_STATUSES = ['ok', 'unfinished', 'skipped', 'warning', 'not-yet-run', 'queued', 'error'] as const;
-export const ORDERS = ['problems', 'next-start', 'last-start', 'last-end'] as const;
+const COURSE_STATUSES = ['ok', 'unfinished', 'skipped', 'warning', 'not-yet-run', 'queued', 'error'] as const;
+const ORDERS = ['problems', 'next-start', 'last-start', 'last-end'] as const;
 
 function reportCommand(run: Runner): Command {
   return new Command('report')
     .description('how the last backup of every course went, what has to be looked at first')
-    .option('--status <names>', `any of ${COURSE_STATUSES.join(', ')}, with commas`, statuses)
+    .option('--status <names>', `any of ${COURSE_STATUSES.join(', ')}, with commas`, someOf(COURSE_STATUSES))
     .option('--due', 'only those whose next start has come')
     .option('--overdue <time>', 'only those that have been due for longer than this: 1h, 2d', age)
     .option('--never-run', 'only those that have never started')
@@ -135,14 +135,4 @@ Examples:
 
 function ids(given: string, before: bigint[] = []): bigint[] {
   return [...before, ...given.split(',').map(id)];
-}
-
-function statuses(given: string, before: string[] = []): string[] {
-  const names = given
-    .toLowerCase()
-    .split(',')
-    .map(name => name.trim().replaceAll('_', '-'));
-  const unknown = names.find(name => !(COURSE_STATUSES as readonly string[]).includes(name));
-  if (unknown !== undefined) throw new InvalidArgumentError(`must be any of ${COURSE_STATUSES.join(', ')}`);
-  return [...before, ...names];
 }

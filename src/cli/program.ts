@@ -1,11 +1,9 @@
-import { Command } from 'commander';
+import { Command, Help } from 'commander';
 import { version } from '../version.ts';
-import { commands } from './commands.ts';
+import { addCommands } from './commands.ts';
 import { EXIT, EXIT_HELP } from './failure.ts';
-import { runner } from './runner.ts';
+import type { Environment } from './runner.ts';
 import { settingOptions } from './settings.ts';
-
-type Environment = Record<string, string | undefined>;
 
 /** `backupctl` with all that needs only the network. */
 export function createProgram(name: string, environment: Environment): Command {
@@ -13,7 +11,7 @@ export function createProgram(name: string, environment: Environment): Command {
     .description('What operators do with Backup Management: see how the backups are, tail logs, run, skip and purge.')
     .version(version(), '-V, --version', 'print the version of this program')
     .addHelpText('after', HELP);
-  for (const command of commands(runner(environment))) program.addCommand(command);
+  addCommands(program, environment);
   configureAll(program);
   return program;
 }
@@ -38,8 +36,16 @@ function configureAll(command: Command): void {
   for (const option of settingOptions()) command.addOption(option);
   tellWrongUse(command);
   command.enablePositionalOptions();
+  command.configureHelp({ groupItems: ownFirst });
   command.commands.forEach(configureAll);
 }
+
+/** What all commands have comes last. */
+const ownFirst: Help['groupItems'] = (all, visible, groupOf) => {
+  const groups = [...Help.prototype.groupItems(all, visible, groupOf)];
+  const rank = (heading: string) => ['Connection:', 'Output:', 'Commands:'].indexOf(heading);
+  return new Map(groups.sort(([a], [b]) => rank(a) - rank(b)));
+};
 
 export function tellWrongUse(command: Command): void {
   command.showHelpAfterError('(--help tells more)');

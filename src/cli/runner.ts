@@ -11,7 +11,7 @@ export type Work = (session: Session, options: any, ...args: any[]) => Promise<v
 /** Makes the action of a command from what it does, which is loaded when it is called. */
 export type Runner = (load: () => Promise<Work>) => (...given: unknown[]) => Promise<void>;
 
-type Environment = Record<string, string | undefined>;
+export type Environment = Record<string, string | undefined>;
 
 export function runner(environment: Environment): Runner {
   return load =>

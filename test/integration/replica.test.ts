@@ -1,7 +1,6 @@
 import { strict as assert } from 'node:assert';
 import { readFileSync } from 'node:fs';
 import { hostname } from 'node:os';
-import pg from 'pg';
 import { Authority } from '../support/authority.ts';
 import { acceleratorsOff, type Backend, startBackend, startReplica } from '../support/backend.ts';
 import { Cable } from '../support/cable.ts';
@@ -35,14 +34,10 @@ describe('DescribeReplica', () => {
 
   it('says what the database is, and how far their clocks are apart', async () => {
     const { database } = await backend.replica.describeReplica({});
-    await using client = Object.assign(new pg.Client({ connectionString: backend.database.url }), {
-      [Symbol.asyncDispose]: () => client.end(),
-    });
-    await client.connect();
-    const { rows } = await client.query('show server_version');
+    const rows = await backend.database.query('show server_version');
     assert.equal(database!.reachable, true);
     assert.equal(database!.embedded, false);
-    assert.equal(database!.version, rows[0].server_version.split(' ')[0]);
+    assert.equal(database!.version, String(rows[0]!['server_version']).split(' ')[0]);
     assert.equal(database!.readOnly, false);
     assert.ok(millis(database!.roundTrip!) > 0 && millis(database!.roundTrip!) < 3000);
     // Both run on this machine, by one clock.
@@ -52,14 +47,10 @@ describe('DescribeReplica', () => {
 
   it('says when the database lets nothing be written', async () => {
     await using readers = await startBackend();
-    await using client = Object.assign(new pg.Client({ connectionString: readers.database.url }), {
-      [Symbol.asyncDispose]: () => client.end(),
-    });
-    await client.connect();
-    await client.query(
+    await readers.database.query(
       `alter database ${new URL(readers.database.url).pathname.slice(1)} set default_transaction_read_only = on`,
     );
-    await client.query(`select pg_terminate_backend(pid) from pg_stat_activity
+    await readers.database.query(`select pg_terminate_backend(pid) from pg_stat_activity
       where datname = current_database() and pid <> pg_backend_pid() and application_name <> 'backup-management doorbell'`);
     await eventually(async () => {
       const { database } = await readers.replica.describeReplica({});
@@ -73,11 +64,7 @@ describe('DescribeReplica', () => {
     assert.ok(schema!.applied.length > 3);
     assert.deepEqual([schema!.missing, schema!.unknown], [[], []]);
     const last = schema!.applied.at(-1);
-    await using client = Object.assign(new pg.Client({ connectionString: aged.database.url }), {
-      [Symbol.asyncDispose]: () => client.end(),
-    });
-    await client.connect();
-    await client.query("update backup_migrations set name = 'Migration29990101000000' where name = $1", [last]);
+    await aged.database.query("update backup_migrations set name = 'Migration29990101000000' where name = $1", [last]);
     const changed = (await aged.replica.describeReplica({})).schema!;
     assert.deepEqual(changed.missing, [last]);
     assert.deepEqual(changed.unknown, ['Migration29990101000000']);
@@ -92,11 +79,7 @@ describe('DescribeReplica', () => {
       return listener!;
     });
     assert.equal(heard.enabled, true);
-    await using client = Object.assign(new pg.Client({ connectionString: backend.database.url }), {
-      [Symbol.asyncDispose]: () => client.end(),
-    });
-    await client.connect();
-    await client.query(`select pg_terminate_backend(pid) from pg_stat_activity
+    await backend.database.query(`select pg_terminate_backend(pid) from pg_stat_activity
       where datname = current_database() and application_name = 'backup-management doorbell'`);
     await eventually(async () => {
       const { listener } = await backend.replica.describeReplica({});

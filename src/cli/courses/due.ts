@@ -33,11 +33,11 @@ function draw(courses: Course[], { paint, time, width }: Screen): string {
     { title: 'LAST END' },
   ];
   const rows = courses.map(course => {
-    const late = lateness(course, nowMs) ?? 0;
+    const late = lateness(course, nowMs);
     return [
       String(course.courseId),
-      time(course.nextStartTime),
-      paint(late > LATE_MS ? 'red' : 'yellow', durationText(late)),
+      late === undefined ? 'asked for' : time(course.nextStartTime),
+      late === undefined ? '-' : paint(late > LATE_MS ? 'red' : 'yellow', durationText(late)),
       statusText(course.lastStatus, paint),
       time(course.lastEndTime),
     ];

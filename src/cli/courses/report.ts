@@ -13,7 +13,7 @@ import type { Screen } from '../terminal/screen.ts';
 import { type Column, table } from '../terminal/table.ts';
 import { durationOf, durationText, millisOf, timestampOf } from '../terminal/times.ts';
 import { LATE_MS, problemsFirst } from './order.ts';
-import { lateness, statusText, troubles } from './status.ts';
+import { isDue, lateness, statusText, troubles } from './status.ts';
 
 type Options = {
   status?: string[];
@@ -118,6 +118,6 @@ function totals(courses: Course[], { paint }: Screen, nowMs: number): string {
     .map(status => ({ status, many: count(course => course.lastStatus === status) }))
     .filter(({ many }) => many > 0)
     .map(({ status, many }) => `${many} ${statusText(status, paint)}`);
-  const due = count(course => lateness(course, nowMs) !== undefined);
+  const due = count(course => isDue(course, nowMs));
   return `${courses.length} ${courses.length === 1 ? 'course' : 'courses'}: ${[...parts, `${due} due`].join(', ')}`;
 }

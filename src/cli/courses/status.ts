@@ -19,7 +19,12 @@ const INKS: Partial<Record<CourseStatus, Ink | Ink[]>> = {
   [CourseStatus.ERROR]: ['bold', 'red'],
 };
 
-/** For how many milliseconds it has been due; undefined when it is not, or is being worked on. */
+/** Whether a worker could claim it now. */
+export function isDue(course: Course, nowMs: number): boolean {
+  return course.lastStatus === CourseStatus.QUEUED || lateness(course, nowMs) !== undefined;
+}
+
+/** For how many milliseconds its start has been due; undefined when it is not, or is being worked on. Of one that was asked for nobody is told. */
 export function lateness({ lastStatus, nextStartTime }: Course, nowMs: number): number | undefined {
   if (!nextStartTime || lastStatus === CourseStatus.UNFINISHED) return undefined;
   const late = nowMs - millisOf(nextStartTime);

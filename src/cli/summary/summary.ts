@@ -8,6 +8,7 @@ import {
 import { CourseService, SummarizeCoursesResponseSchema } from '../../gen/backup/v1/course_pb.ts';
 import { LogService, SummarizeLogsResponseSchema } from '../../gen/backup/v1/log_pb.ts';
 import type { Session } from '../session.ts';
+import { WHOLE } from '../terminal/screen.ts';
 import { timestampOf } from '../terminal/times.ts';
 import { attention } from './attention.ts';
 import { draw } from './draw.ts';
@@ -19,9 +20,9 @@ export async function summary(session: Session, { window: windowMs }: { window: 
   const { controllers, courses, logs, ended } = situation;
   const document = {
     attention: problems.map(({ text }) => text),
-    controllers: toJson(SummarizeControllersResponseSchema, controllers),
-    courses: toJson(SummarizeCoursesResponseSchema, courses),
-    logs: toJson(SummarizeLogsResponseSchema, logs),
+    controllers: toJson(SummarizeControllersResponseSchema, controllers, WHOLE),
+    courses: toJson(SummarizeCoursesResponseSchema, courses, WHOLE),
+    logs: toJson(SummarizeLogsResponseSchema, logs, WHOLE),
     ended,
   };
   await session.screen.tell(document, () => draw(situation, problems, session));

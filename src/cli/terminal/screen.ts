@@ -54,7 +54,7 @@ export function screenOf(stream: NodeJS.WriteStream, settings: Settings, environ
     print,
     write,
     tell,
-    show: (schema, message, draw) => tell(format === 'table' ? undefined : toJson(schema, message), draw),
+    show: (schema, message, draw) => tell(format === 'table' ? undefined : toJson(schema, message, WHOLE), draw),
     async item(schema, message, draw) {
       if (format === 'table') return print(draw());
       const json = toJson(schema, message);
@@ -62,6 +62,9 @@ export function screenOf(stream: NodeJS.WriteStream, settings: Settings, environ
     },
   };
 }
+
+/** Lists are there although they are empty, so that programs can read all answers alike. */
+export const WHOLE = { alwaysEmitImplicit: true };
 
 async function yaml(json: unknown): Promise<string> {
   const { stringify } = await import('yaml');

@@ -18,9 +18,9 @@ export function relative(ms: number): string {
   return ms < 0 ? `${durationText(-ms)} ago` : `in ${durationText(ms)}`;
 }
 
-/** The two largest units: `850ms`, `42s`, `3m 5s`, `2h 10m`, `4d 3h`. */
+/** The two largest units: `0s`, `850ms`, `42s`, `3m 5s`, `2h 10m`, `4d 3h`. */
 export function durationText(ms: number): string {
-  if (ms < 1000) return `${Math.round(ms)}ms`;
+  if (ms > 0 && ms < 999.5) return `${Math.round(ms)}ms`;
   const seconds = Math.round(ms / 1000);
   for (const [i, [unit, size]] of UNITS.entries()) {
     if (seconds < size) continue;
