@@ -20,14 +20,14 @@ ${['page', 'figures', 'report', 'runs', 'log'].map(
 <a class="skip" href="#report">Skip to the course report</a>
 <header>
 <h1><img src="/icon.svg" alt="" width="28" height="28">Backup Management</h1>
-<p id="connection" role="status" data-state="waiting">Connecting</p>
+<p id="connection" role="status" data-state="waiting"></p>
 </header>
 <main>
 ${head}
 <section id="runs" aria-labelledby="runs-title">
 <h2 id="runs-title">Running now <span id="runs-count"></span></h2>
 <ul id="runs-list" aria-labelledby="runs-title"></ul>
-<p class="empty" id="runs-empty">Nothing is running.</p>
+<p class="empty" id="runs-empty">Progress is shown live, which needs JavaScript.</p>
 </section>
 ${courses}
 <section id="log" aria-labelledby="log-title">
@@ -35,16 +35,15 @@ ${courses}
 <h2 id="log-title">Log</h2>
 <p id="log-of"><span id="log-scope">All backups</span> <button type="button" id="log-all" hidden>Show all backups</button></p>
 <p id="log-note" role="status"></p>
-<fieldset id="log-levels"><legend>Show</legend>
+<fieldset id="log-levels"><legend>Lines to show</legend>
 ${levels.map(([value, text]) => html`<label><input type="radio" name="level" value="${value}"><span>${text}</span></label>`)}
 </fieldset>
 </div>
 <div class="frame">
-<div id="log-lines" role="log" aria-live="off" aria-labelledby="log-title" tabindex="0"></div>
+<div id="log-lines" role="log" aria-live="off" aria-labelledby="log-title" tabindex="0" data-empty="The log is shown live, which needs JavaScript."></div>
 <button type="button" id="log-latest" hidden>Jump to the latest line</button>
 </div>
 </section>
-<noscript><p class="empty">Progress and log are shown live, which needs JavaScript. The report does without.</p></noscript>
 </main>
 </body>
 </html>
@@ -53,7 +52,7 @@ ${levels.map(([value, text]) => html`<label><input type="radio" name="level" val
 
 const levels = [
   ['error', 'Errors'],
-  ['warning', 'Warnings'],
-  ['info', 'Info'],
+  ['warning', 'Warnings+'],
+  ['info', 'Info+'],
   ['debug', 'All'],
 ] as const;

@@ -41,9 +41,10 @@ export async function servePage(options: PageOptions): Promise<AsyncDisposable &
     const refusal = refusalOf(request, options.allowsHost);
     if (refusal === 405) response.setHeader('allow', 'GET, HEAD');
     if (refusal) return void response.writeHead(refusal).end();
-    const { pathname, searchParams: query } = new URL(request.url!, 'http://page');
+    const [, pathname, search] = /^([^?]*)(.*)$/s.exec(request.url!)!;
+    const query = new URLSearchParams(search);
     const origin = originOf(request, response, ending.signal);
-    const file = files.get(pathname);
+    const file = files.get(pathname!);
     if (file) return sendFile(request, response, file);
     if (pathname === '/') {
       const { page, refusal: refused } = await overview.show(query, origin);
@@ -55,7 +56,7 @@ export async function servePage(options: PageOptions): Promise<AsyncDisposable &
       response.writeHead(200, { 'content-type': 'application/json' });
       return void response.end(JSON.stringify(toJson(BatchGetControllersResponseSchema, found)));
     }
-    const stream = streams[pathname];
+    const stream = streams[pathname!];
     if (!stream) return void response.writeHead(404).end();
     if (request.method === 'HEAD') return void response.end();
     // A browser that comes back by itself says where it was in a header; a page that opens a stream anew has no way to set one.

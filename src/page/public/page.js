@@ -13,6 +13,8 @@ const stateOf = part => isOpen => {
   say(byId('connection'), all ? 'Live' : 'Reconnecting');
 };
 
+say(byId('connection'), 'Connecting');
+
 for (const part of ['runs', 'log']) open.set(part, false);
 showRuns({ state: stateOf('runs') });
 const log = showLog({ state: stateOf('log') });

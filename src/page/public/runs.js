@@ -143,7 +143,8 @@ function since(time) {
 /** As long again as it took so far, by share; nothing while there is too little to tell. */
 function leftOf({ progress = 0, startTime }) {
   const ms = since(startTime);
-  return progress >= 0.02 && progress < 1 && ms > 5000 ? span((ms * (1 - progress)) / progress) : '';
+  const left = (ms * (1 - progress)) / progress;
+  return progress >= 0.02 && ms > 5000 && left >= 1000 ? span(left) : '';
 }
 
 function span(ms) {
