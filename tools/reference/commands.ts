@@ -30,7 +30,8 @@ type Leaf = { path: string; command: Command };
 function leavesOf(command: Command, above = ''): Leaf[] {
   const path = `${above} ${command.name()}`.trim();
   if (command.commands.length === 0) return [{ path, command }];
-  return command.commands.flatMap(one => leavesOf(one, path));
+  const visible = command.createHelp().visibleCommands(command);
+  return visible.filter(one => one.name() !== 'help').flatMap(one => leavesOf(one, path));
 }
 
 function section({ path, command }: Leaf): string {

@@ -16,7 +16,8 @@ for (const [, program] of MISSING) console.log(`left out, because ${program} is 
 describe('Commands of the documentation', () => {
   it('are all known: no expectation is about a command that is gone', () => {
     for (const [path, expected] of Object.entries(EXPECTED)) {
-      const commands = pages.find(page => page.path === path)?.blocks.flatMap(enteredOf) ?? [];
+      const { blocks = [] } = pages.find(page => page.path === path) ?? {};
+      const commands = blocks.flatMap(block => (isProgram(block) ? block.text : enteredOf(block)));
       for (const [command] of expected)
         assert.ok(
           commands.some(one => command.test(one)),
@@ -31,14 +32,16 @@ describe('Commands of the documentation', () => {
       );
   });
 
-  for (const page of pages.filter(({ blocks }) => blocks.some(block => isShell(block) && enteredOf(block).length > 0)))
+  for (const page of pages.filter(({ blocks }) =>
+    blocks.some(block => isProgram(block) || enteredOf(block).length > 0),
+  ))
     it(`work as they stand in ${page.path}`, async function () {
       this.timeout(300_000);
       await using opened = new AsyncDisposableStack();
       const server = needsServer(page) ? opened.use(await ownServer()) : undefined;
       if (server && page.text.includes('/moodle')) await makeMoodle(server.url);
       const terminal = opened.use(new Terminal(server ? { 'db.example.org:5432': new URL(server.url).host } : {}));
-      const commands = page.blocks.flatMap(enteredOf);
+      const commands = page.blocks.flatMap(block => (isProgram(block) ? block.text : enteredOf(block)));
       // All others begin with the roles and the database that this page makes.
       if (server && !page.text.includes('create database'))
         for (const { text } of pageAt('docs/database.md').blocks.slice(0, 1)) await enterSql(text, server.url);
@@ -46,6 +49,8 @@ describe('Commands of the documentation', () => {
         await terminal.enter('npm start');
       for (const block of page.blocks) {
         if (block.language === 'sql') await enterSql(block.text, server?.url ?? assert.fail('SQL needs a server'));
+        if (isProgram(block))
+          await terminal.runProgram(`line-${block.line}.ts`, block.text, expectedOf(page, block.text));
         for (const command of enteredOf(block)) await terminal.enter(command, expectedOf(page, command));
       }
       await terminal.finish();
@@ -59,6 +64,10 @@ async function makeMoodle(serverUrl: string): Promise<void> {
   await using moodle = await openPostgresMoodle(url.href);
   await createTables(moodle);
   await fill(moodle);
+}
+
+function isProgram({ language }: Block): boolean {
+  return language === 'ts';
 }
 
 function isShell({ language }: Block): boolean {

@@ -4,6 +4,10 @@ import type { Expected } from './terminal.ts';
 export const LEFT_OUT: [command: RegExp, why: string][] = [
   [/^npm ci$/, 'CI runs it in a fresh clone, and nothing here would work without it'],
   [/^npm test$/, 'this is what it runs'],
+  [
+    /^npm run pack$|^npm install |^npx backupctl/,
+    'test/integration/client/package.test.ts does it in an empty project',
+  ],
 ];
 
 /** What commands need that is not on every machine: they are left out where this cannot be run. CI has it all. */
@@ -52,6 +56,14 @@ export const EXPECTED: Record<string, [command: RegExp, expected: Expected][]> =
     [/FinishControllers/, { says: /STATUS_FINISHED_OK/ }],
     [/TailLogs/, { says: /half of it[\s\S]*REASON_SEALED/ }],
     [/0\.6/, { says: /LEASE_LOST/ }],
+    [/service\.work\(/, { stays: true, says: /ready/, atLast: /: SUCCEEDED/ }],
+    [/controllers create/, { says: /^[0-9a-f]{32}$/m }],
     [/python3/, { says: /the archive is written[\s\S]*REASON_SEALED/ }],
+  ],
+  'src/client/README.md': [
+    [/summarizeCourses/, { says: /^0 courses are due\nCONTROLLER_NOT_FOUND/m }],
+    [/service\.tail\(/, { stays: true, atLast: /^10000 file 10000$/m }],
+    [/service\.ingest\(/, { says: /10000 entries are durable/ }],
+    [/service\.work\(/, { stays: true }],
   ],
 };

@@ -83,5 +83,7 @@ function anchorsOf(page: Page): Set<string> {
 
 /** A path of this repository, not one of a machine or of a service. */
 function isPath(span: string): boolean {
-  return /^\w[\w.-]*\/[\w./-]*(\/|\.(ts|py|proto|yaml|json|md))$/.test(span);
+  return (
+    /^\w[\w.-]*\/[\w./-]*(\/|\.(ts|py|proto|yaml|json|md))$/.test(span) && !span.startsWith('backup-management-client/')
+  );
 }

@@ -1,5 +1,5 @@
 import { strict as assert } from 'node:assert';
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -26,6 +26,7 @@ export class Terminal implements AsyncDisposable {
     this.#hosts = new Map(Object.entries(hosts));
     for (const name of readdirSync(repository))
       if (!LEFT_OUT.has(name)) symlinkSync(join(repository, name), join(this.folder, name));
+    this.#installClient();
     mkdirSync(join(this.folder, 'home/bin'), { recursive: true });
     // Debian's has the packages of Debian, whichever one comes first here.
     if (existsSync('/usr/bin/python3')) symlinkSync('/usr/bin/python3', join(this.folder, 'home/bin/python3'));
@@ -65,6 +66,24 @@ export class Terminal implements AsyncDisposable {
     if (says) assert.match(running.output(), says, `${command}\n${running.output()}`);
   }
 
+  /** A program of the page, run in its folder. */
+  async runProgram(name: string, text: string, expected?: Expected): Promise<void> {
+    writeFileSync(join(this.folder, name), await this.here(text));
+    await this.enter(`node ${name}`, expected);
+  }
+
+  /** As `npm install` of the package does, but for the code, which is that of the repository. */
+  #installClient(): void {
+    const modules = join(this.folder, 'node_modules');
+    const client = join(modules, 'backup-management-client');
+    mkdirSync(client, { recursive: true });
+    for (const name of readdirSync(join(repository, 'node_modules')))
+      if (name !== 'backup-management-client') symlinkSync(join(repository, 'node_modules', name), join(modules, name));
+    symlinkSync(join(repository, 'src'), join(client, 'src'));
+    const exports = { '.': './src/client/main.ts', './backup/v1/*': './src/gen/backup/v1/*_pb.ts' };
+    writeFileSync(join(client, 'package.json'), JSON.stringify({ type: 'module', exports }));
+  }
+
   /** What was to be said when all others had run. */
   async finish(): Promise<void> {
     for (const { command, running, atLast } of this.#staying) if (atLast) await this.#told(running, command, atLast);
@@ -88,7 +107,7 @@ export class Terminal implements AsyncDisposable {
 }
 
 /** What `npm ci` makes is there, what commands write is not. */
-const LEFT_OUT = new Set(['.data', '.git', 'dist']);
+const LEFT_OUT = new Set(['.data', '.git', 'dist', 'node_modules']);
 
 const EXAMPLE_HOST = /\b(?:backup|canary)-\d(:\d)/g;
 
