@@ -42,7 +42,7 @@ Examples:
 function get(run: Runner): Command {
   return new Command('get')
     .description('one run, with all that is known of it')
-    .argument('<backup id>', '', backupId)
+    .argument('<backup id>', 'of which run', backupId)
     .addHelpText('after', GET_HELP)
     .action(run(async () => (await import('./controllers/list.ts')).getController));
 }
@@ -109,7 +109,7 @@ Examples:
 function cancel(run: Runner): Command {
   return new Command('cancel')
     .description('end runs that nobody works on, and ask the workers of the others to stop')
-    .argument('<backup ids...>', '', backupIds)
+    .argument('<backup ids...>', 'which runs', backupIds)
     .option('--reason <text>', 'for the log', text)
     .addHelpText('after', CANCEL_HELP)
     .action(run(async () => (await import('./controllers/change.ts')).cancelControllers));
@@ -125,7 +125,7 @@ Examples:
 function retry(run: Runner): Command {
   return new Command('retry')
     .description('put failed runs back into the queue')
-    .argument('<backup ids...>', '', backupIds)
+    .argument('<backup ids...>', 'which runs', backupIds)
     .option('--at <time>', 'not before this time: 2h, or 2026-11-26T02:30; else at once', later)
     .addHelpText('after', RETRY_HELP)
     .action(run(async () => (await import('./controllers/change.ts')).retryControllers));
@@ -136,7 +136,7 @@ All are tried; the exit code is that of the first one that was refused.
 
 Examples:
   backupctl controllers retry 0123456789abcdef0123456789abcdef
-  backupctl controllers list --status finished_err --since 1d -o json --limit all | jq -r '.controllers[].backupId' | xargs backupctl controllers retry`;
+  backupctl controllers list --status finished-err --since 1d -o json --limit all | jq -r '.controllers[].backupId' | xargs backupctl controllers retry`;
 
 function payload(run: Runner): Command {
   const command = new Command('payload')
@@ -145,7 +145,7 @@ function payload(run: Runner): Command {
   command
     .command('download')
     .description('write it to a file or to standard output; proved by its MD5')
-    .argument('<backup id>', '', backupId)
+    .argument('<backup id>', 'of which run', backupId)
     .argument('[file]', 'is there when it is complete; - or none: standard output', file)
     .option('--force', 'replace a file that is there')
     .addHelpText('after', PAYLOAD_HELP)
@@ -153,7 +153,7 @@ function payload(run: Runner): Command {
   command
     .command('upload')
     .description('replace it by a file or by standard input; proved by its MD5')
-    .argument('<backup id>', '', backupId)
+    .argument('<backup id>', 'of which run', backupId)
     .argument('[file]', '- or none: standard input', file)
     .addHelpText('after', PAYLOAD_HELP)
     .action(run(async () => (await import('./controllers/upload.ts')).uploadPayload));

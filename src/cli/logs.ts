@@ -1,4 +1,4 @@
-import { Command, InvalidArgumentError, Option } from 'commander';
+import { Command, Option } from 'commander';
 import { LogLevel, LogLevelSchema } from '../gen/backup/v1/entry_pb.ts';
 import { backupId, backupIds, file, instant, limit, text, wholeNumber } from './arguments.ts';
 import { filterOptions } from './filter.ts';
@@ -67,7 +67,7 @@ from a --resume-file; nothing is left out.
 Examples:
   backupctl logs tail 0123456789abcdef0123456789abcdef
   backupctl logs tail --course 42 --level warning --since 1h
-  backupctl logs tail --all --purpose automated -o json | jq -r .message
+  backupctl logs tail --purpose automated -o json | jq -r .message
   backupctl logs tail --all --resume-file /var/lib/shipper/position -o json | ship`;
 
 function appendCommand(run: Runner): Command {
@@ -115,7 +115,7 @@ const LIST_HELP = `
 Examples:
   backupctl logs list 0123456789abcdef0123456789abcdef --newest-first --limit 20
   backupctl logs list --course 42 --level error --since 7d --limit all
-  backupctl logs list --status finished_err --text "disk full" -o json | jq -r .backupId | sort -u`;
+  backupctl logs list --status finished-err --text "disk full" -o json | jq -r .backupId | sort -u`;
 
 function summaryCommand(run: Runner): Command {
   const summary = new Command('summary')
@@ -140,11 +140,7 @@ function levelOption(): Option {
   ).argParser(level);
 }
 
-function level(given: string): number {
-  const number = nameIn(LogLevelSchema)(given.replace(/^warn$/i, 'warning'));
-  if (number === LogLevel.NONE) throw new InvalidArgumentError('must be one of error, warning, info, debug');
-  return number;
-}
+const level = nameIn(LogLevelSchema, [LogLevel.NONE]);
 
 const STARTS = ['tail', 'since', 'fromStart', 'resumeToken'];
 

@@ -6,32 +6,33 @@ export function nameOf(schema: DescEnum, number: number): string {
   return schema.value[number]?.localName ?? String(number);
 }
 
-/** Reads a name of an enum, in any case and with `-` for `_`. */
-export function nameIn(schema: DescEnum): (given: string) => number {
-  return given => numberOf(schema, given) ?? refuse(schema);
+/** Reads a name of an enum, in any case and with `-` for `_`; none of `but`. */
+export function nameIn(schema: DescEnum, but: number[] = []) {
+  const names = namesBy(schema, but);
+  const parse = (given: string): number => names.get(wordOf(given)) ?? refuse(names);
+  return Object.assign(parse, { choices: [...names.keys()] });
 }
 
 /** Reads one or more of them with commas between them, or from several options; numbers, too, where plug-ins have their own. */
 export function namesIn(schema: DescEnum, { numbers = false } = {}) {
-  return (given: string, before: number[] = []): number[] => [
-    ...before,
-    ...given.split(',').map(name => {
-      if (numbers && /^[1-9]\d{0,4}$/.test(name)) return Number(name);
-      return numberOf(schema, name) ?? refuse(schema, numbers);
-    }),
-  ];
+  const names = namesBy(schema);
+  const numberOf = (given: string): number => {
+    if (numbers && /^[1-9]\d{0,4}$/.test(given)) return Number(given);
+    return names.get(wordOf(given)) ?? refuse(names, numbers);
+  };
+  const parse = (given: string, before: number[] = []): number[] => [...before, ...given.split(',').map(numberOf)];
+  return Object.assign(parse, { choices: [...names.keys()] });
 }
 
-function numberOf(schema: DescEnum, given: string): number | undefined {
-  const name = given.trim().toUpperCase().replaceAll('-', '_');
-  return named(schema).find(value => value.localName === name)?.number;
+function namesBy(schema: DescEnum, but: number[] = []): Map<string, number> {
+  const named = schema.values.filter(({ number }) => number > 0 && !but.includes(number));
+  return new Map(named.map(({ localName, number }) => [wordOf(localName), number]));
 }
 
-function refuse(schema: DescEnum, numbers = false): never {
-  const names = named(schema).map(({ localName }) => localName.toLowerCase());
-  throw new InvalidArgumentError(`must be one of ${names.join(', ')}${numbers ? ', or a number' : ''}`);
+function wordOf(name: string): string {
+  return name.trim().toLowerCase().replaceAll('_', '-');
 }
 
-function named(schema: DescEnum) {
-  return schema.values.filter(({ number }) => number > 0);
+function refuse(names: Map<string, number>, numbers = false): never {
+  throw new InvalidArgumentError(`must be one of ${[...names.keys()].join(', ')}${numbers ? ', or a number' : ''}`);
 }

@@ -4,7 +4,7 @@ import { ShortIds } from '../logs/short-ids.ts';
 import type { Session } from '../session.ts';
 import { Pace } from './pace.ts';
 import { isFinished, rowOf, type Watched } from './row.ts';
-import type { View } from './watch.ts';
+import type { View } from './view.ts';
 
 /** A bar for each run that is not finished, as many as there is room for; above them, one after the other, how the others ended. */
 export function barView({ screen }: Session): View {

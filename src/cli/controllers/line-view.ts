@@ -6,7 +6,7 @@ import type { Format } from '../settings.ts';
 
 import { Pace } from './pace.ts';
 import { isFinished, wordsOf } from './row.ts';
-import type { View } from './watch.ts';
+import type { View } from './view.ts';
 
 /** A line for each change, or an object for each state. */
 export function lineView({ screen }: Session): View {

@@ -12,14 +12,6 @@ import type { Watched } from './row.ts';
 
 type Options = Filter & { untilFinished?: true; quiet?: true };
 
-/** What shows runs: each state of one, and that one is gone. */
-export type View = Disposable & {
-  show(run: Watched): Promise<void>;
-  remove(backupId: string, controller: Controller | undefined): Promise<void>;
-  /** A line that is not about a run; undefined when it may go to standard error. */
-  say?: (line: string) => void;
-};
-
 /** Shows what becomes of runs until all have finished that are named, or the user has enough. */
 export async function watchControllers(session: Session, options: Options, backupIds: string[]): Promise<void> {
   const filter = filterOf(options, backupIds);

@@ -8,7 +8,8 @@ export class ResumeFile {
   token: string;
   readonly #path: string;
   #wanted: string;
-  #writing: Promise<void> | undefined;
+  #isWriting = false;
+  #writing = Promise.resolve();
 
   /** A file that is not there yet is begun. */
   constructor(path: string) {
@@ -20,7 +21,9 @@ export class ResumeFile {
   /** Returns at once; what is kept while a write is under way is written after it, the last one only. */
   keep(token: string): void {
     this.#wanted = token;
-    this.#writing ??= this.#write();
+    if (this.#isWriting) return;
+    this.#writing = this.#write();
+    // Whoever waits for it hears of it.
     this.#writing.catch(() => {});
   }
 
@@ -30,6 +33,7 @@ export class ResumeFile {
   }
 
   async #write(): Promise<void> {
+    this.#isWriting = true;
     try {
       while (this.#wanted !== this.token) {
         const token = this.#wanted;
@@ -41,8 +45,9 @@ export class ResumeFile {
       }
     } catch (error) {
       throw new Failure('FAILED', `the position cannot be kept: ${(error as Error).message}`);
+    } finally {
+      this.#isWriting = false;
     }
-    this.#writing = undefined;
   }
 }
 
