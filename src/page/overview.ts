@@ -6,14 +6,14 @@ import { type Html, html } from './html.ts';
 import { layout } from './layout.ts';
 import { type Asked, report } from './report.ts';
 import type { Services } from './services.ts';
-import { Shared } from './shared.ts';
+import { RecentAnswers } from './answers.ts';
 import { kindNamed } from './status.ts';
 
 /** The page as a whole, with figures and report as they are now; what is live is filled in by the browser. */
 export class Overview {
   readonly #services: Services;
-  readonly #counts = new Shared<Counts>(SHARED_MS);
-  readonly #reports = new Shared<ReportPage>(SHARED_MS);
+  readonly #counts = new RecentAnswers<Counts>(KEEP_MS);
+  readonly #reports = new RecentAnswers<ReportPage>(KEEP_MS);
 
   constructor(services: Services) {
     this.#services = services;
@@ -52,6 +52,6 @@ export class Overview {
 }
 
 /** How old what is shown may be: less than what passes between two looks of a browser. */
-const SHARED_MS = 2000;
+const KEEP_MS = 2000;
 
 const PAGE_SIZE = 25;

@@ -6,6 +6,8 @@ export function showRuns({ state }) {
   const list = byId('runs-list');
   const rows = new Map();
 
+  byId('runs-empty').textContent = '';
+
   const counted = () => {
     const running = [...rows.values()].filter(row => !row.ended).length;
     say(byId('runs-count'), running > 0 ? String(running) : '');

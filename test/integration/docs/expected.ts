@@ -30,6 +30,7 @@ export const EXPECTED: Record<string, [command: RegExp, expected: Expected][]> =
     [/metrics/, { says: /^backup_serving 1$/m }],
   ],
   'docs/network.md': [[/SummarizeCourses/, { says: /COURSE_STATUS_NOT/ }]],
+  'docs/page.md': [[/^curl/, { says: /<h1/ }]],
   'docs/production.md': [
     [/migrate/, { says: /migrated: Migration/ }],
     [/logs list/, { says: /through one/ }],

@@ -46,6 +46,7 @@ export class Terminal implements AsyncDisposable {
     if (isStart(command)) await this.#stopServiceOn(portOf(command));
     const env = {
       LISTEN: await this.here('127.0.0.1:50051'),
+      PAGE_LISTEN: '127.0.0.1:0',
       BACKUPCTL_ADDRESS: await this.here('127.0.0.1:50051'),
       HOME: join(this.folder, 'home'),
       XDG_CONFIG_HOME: undefined,

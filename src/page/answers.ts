@@ -2,7 +2,7 @@
  * One answer for all who ask the same within a time: a report counts the log entries of all that it shows, and a hundred browsers that look at it
  * must not cost more than one. What fails is not kept.
  */
-export class Shared<T> {
+export class RecentAnswers<T> {
   readonly #keepMs: number;
   readonly #answers = new Map<string, Promise<T>>();
 
