@@ -232,6 +232,7 @@ export const settings = z.object({
     .string()
     .regex(/^(auto|off|.+:\d+)$/, 'must be host:port, auto or off')
     .default('auto')
+    .meta({ range: '`host:port`, `auto`, `off`' })
     .describe(
       'Address of the status page, for people; port 0 takes a free one; auto is 127.0.0.1:50080 with the embedded PostgreSQL where nobody is asked who he is, and else off',
     ),

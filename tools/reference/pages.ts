@@ -5,7 +5,7 @@ import { indexPage } from './overview.ts';
 import { openProto } from './proto.ts';
 import { servicePage } from './service.ts';
 import { settingsPage } from './settings.ts';
-import { sharedPage } from './shared.ts';
+import { sharedPage } from './beside.ts';
 
 /** The pages of docs/reference by the names of their files. */
 export async function reference(): Promise<Map<string, string>> {

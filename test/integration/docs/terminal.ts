@@ -120,7 +120,7 @@ export function isStart(command: string): boolean {
 
 /** Where the service of a command listens, as the page has it. */
 function portOf(command: string): string {
-  return /LISTEN=\S+:(\d+)/.exec(command)?.[1] ?? '50051';
+  return /(?<!_)LISTEN=\S+:(\d+)/.exec(command)?.[1] ?? '50051';
 }
 
 const RESTORE = 'set -a; [ ! -f .shell ] || . ./.shell';
