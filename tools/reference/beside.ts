@@ -1,7 +1,7 @@
+import { typesIn } from './declared.ts';
 import { paragraphs } from './markdown.ts';
 import { typeSection } from './message.ts';
 import type { Proto } from './proto.ts';
-import { typesIn } from './declared.ts';
 
 /** What belongs to no service of its own. The reasons of errors have a page. */
 export function sharedPage(proto: Proto): string {

@@ -1,3 +1,4 @@
+import { sharedPage } from './beside.ts';
 import { commandsPage } from './commands.ts';
 import { errorsPage } from './errors.ts';
 import { metricsPage } from './metrics.ts';
@@ -5,7 +6,6 @@ import { indexPage } from './overview.ts';
 import { openProto } from './proto.ts';
 import { servicePage } from './service.ts';
 import { settingsPage } from './settings.ts';
-import { sharedPage } from './beside.ts';
 
 /** The pages of docs/reference by the names of their files. */
 export async function reference(): Promise<Map<string, string>> {

@@ -12,8 +12,8 @@ import {
 import { FileDescriptorSetSchema } from '@bufbuild/protobuf/wkt';
 import { ErrorReasonSchema } from '../../src/gen/backup/v1/error_pb.ts';
 import { CodeSchema } from '../../src/gen/google/rpc/code_pb.ts';
-import { slug } from './markdown.ts';
 import { typesIn } from './declared.ts';
+import { slug } from './markdown.ts';
 
 /** What proto/ declares, with its comments, and where in the reference each thing stands. */
 export type Proto = {

@@ -1,10 +1,10 @@
 import type { DescMethod, DescService } from '@bufbuild/protobuf';
 import { scopeOf } from '../../src/identity/scope.ts';
 import { commentOf } from './comment.ts';
+import { typesIn } from './declared.ts';
 import { firstSentence, paragraphs, table } from './markdown.ts';
 import { typeSection } from './message.ts';
 import type { Proto } from './proto.ts';
-import { typesIn } from './declared.ts';
 
 /** A service: each method with all that belongs to it alone, and behind them what several share. */
 export function servicePage(proto: Proto, service: DescService): string {
