@@ -19,7 +19,7 @@ const pictures = await withService(async address => {
   await plan(service);
   await past(service);
   const stop = new AbortController();
-  const tailing = photograph(['logs', 'tail', '--purpose', 'automated'], address, hasTrouble);
+  const tailing = photograph(['logs', 'tail', '--purpose', 'automated'], address, hasTrouble, 21);
   const watching = photograph(['controllers', 'watch', '--purpose', 'automated'], address, inTheMiddle);
   const working = present(service, stop.signal);
   const tail = await tailing;

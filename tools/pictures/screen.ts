@@ -12,8 +12,12 @@ export const COLUMNS = 112;
  * What somebody sees on a terminal who enters `npm run cli -- ...`: as soon as `enough` of it is there, or, without that, at its end. The program is
  * then interrupted, as by Ctrl-C. Needs `script` of util-linux.
  */
-export async function photograph(args: string[], address: string, enough?: (text: string) => boolean): Promise<string> {
-  const rows = 30;
+export async function photograph(
+  args: string[],
+  address: string,
+  enough?: (text: string) => boolean,
+  rows = 30,
+): Promise<string> {
   const screen = new headless.Terminal({ cols: COLUMNS, rows, allowProposedApi: true });
   const command = ['node', 'src/cli/main.ts', ...args].map(quoted).join(' ');
   const child = spawn('script', ['-qfec', `stty cols ${COLUMNS} rows ${rows}; exec ${command}`, '/dev/null'], {
