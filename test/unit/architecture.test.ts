@@ -129,7 +129,7 @@ const rules: Rule[] = [
     never: /./,
     but: /^(src\/grpc\/(definition|frame|write)\.ts$|@bufbuild\/protobuf|@grpc\/grpc-js$|node:)/,
   },
-  { they: 'the service does without its client', files: /^src\/(?!client\/|cli\/|page\/)/, never: /^src\/client\// },
+  { they: 'the service does without its client', files: /^src\/(?!client\/|cli\/)/, never: /^src\/client\// },
   {
     they: 'watches know controllers and no other room',
     files: /^src\/watch\//,
