@@ -48,10 +48,8 @@ export async function photograph(
 async function textOf(screen: InstanceType<typeof headless.Terminal>): Promise<string> {
   await new Promise<void>(resolve => screen.write('', resolve));
   const { active } = screen.buffer;
-  const lines = Array.from(
-    { length: active.length },
-    (_, row) => active.getLine(row)?.translateToString(true).trimEnd() ?? '',
-  );
+  const rows = Array.from({ length: screen.rows }, (_, row) => active.getLine(active.baseY + row));
+  const lines = rows.map(row => row?.translateToString(true).trimEnd() ?? '');
   return lines.join('\n').trim();
 }
 
