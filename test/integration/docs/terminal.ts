@@ -103,7 +103,11 @@ export class Terminal implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     for (const { running } of this.#staying.toReversed()) await stop(running);
     await this.#open.disposeAsync();
-    rmSync(this.folder, { recursive: true, force: true });
+    // PostgreSQL may still be writing there for a moment.
+    await eventually(() => {
+      rmSync(this.folder, { recursive: true, force: true });
+      assert.ok(!existsSync(this.folder));
+    }, 30_000);
   }
 }
 
