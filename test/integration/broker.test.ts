@@ -183,9 +183,9 @@ for (const kind of brokers)
     assert.equal(await service.exit(), 0);
   });
 
-it('The README asks brokers for no more rights than the user of these tests has', () => {
-  const readme = readFileSync(join(repository, 'README.md'), 'utf8');
-  for (const rights of [REDIS_RIGHTS, NATS_SUBJECTS]) assert.ok(readme.includes(rights), rights);
+it('The documentation asks brokers for no more rights than the user of these tests has', () => {
+  const page = readFileSync(join(repository, 'docs/replicas.md'), 'utf8');
+  for (const rights of [REDIS_RIGHTS, NATS_SUBJECTS]) assert.ok(page.includes(rights), rights);
 });
 
 function hearing(...replicas: Replica[]): Promise<void> {
