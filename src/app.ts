@@ -31,6 +31,10 @@ import { logService } from './log/service.ts';
 import { payloadService } from './payload/service.ts';
 import { retain } from './retention/rounds.ts';
 import { retentionServices } from './retention/service.ts';
+import { Archive } from './segment/archive.ts';
+import type { Credentials } from './segment/location.ts';
+import { moveOldLogs } from './segment/rounds.ts';
+import { openStore } from './segment/store.ts';
 import { readBacklog } from './summary/backlog.ts';
 import { summaryService } from './summary/service.ts';
 import { Hub as Tails } from './tail/hub.ts';
@@ -125,7 +129,14 @@ export async function startApp(config: Config, log: Logger): Promise<App> {
     tails.appended(backupId, entries, appended);
     doorbell.ringElsewhere(backupId);
   };
-  const retention = retentionServices({ orm, pool, doorbell });
+  const store = config.SEGMENT_STORE && (await openStore(config.SEGMENT_STORE, credentialsOf(config)));
+  const archive = new Archive({
+    pool,
+    store,
+    cacheBytes: config.SEGMENT_CACHE_BYTES,
+    lost: problem => log.error(problem, 'a segment of a log is lost'),
+  });
+  const retention = retentionServices({ orm, pool, archive, doorbell });
   const appender = new Appender(sqlOn(hot), { mostBytes: config.APPEND_QUEUE_BYTES, probe });
 
   const security = opening.use(await openSecurity(securityOf(config), log));
@@ -186,7 +197,7 @@ export async function startApp(config: Config, log: Logger): Promise<App> {
         }),
         served(LogService, {
           ...logService({
-            pool,
+            source: { pool, archive },
             appender,
             tell,
             tokens,
@@ -209,7 +220,7 @@ export async function startApp(config: Config, log: Logger): Promise<App> {
           ...tailService({
             source: {
               hub: tails,
-              pool,
+              source: { pool, archive },
               options: {
                 page,
                 heartbeatMs: config.TAIL_HEARTBEAT,
@@ -274,7 +285,14 @@ export async function startApp(config: Config, log: Logger): Promise<App> {
     dryRun: config.RETENTION_DRY_RUN === 'on',
     intervalMs: config.RETENTION_INTERVAL,
   };
-  const retaining = opening.use(retain({ pool, doorbell, log }, ages));
+  const retaining = opening.use(retain({ pool, archive, doorbell, log }, ages));
+  const segments = opening.use(
+    moveOldLogs(
+      store && { pool, store, log },
+      config.SEGMENT_AFTER === undefined ? undefined : { after: config.SEGMENT_AFTER, bytes: config.SEGMENT_BYTES },
+      config.SEGMENT_INTERVAL,
+    ),
+  );
   const metrics = opening.use(
     await telemetry.serve({
       health: server.health,
@@ -285,6 +303,8 @@ export async function startApp(config: Config, log: Logger): Promise<App> {
       doorbell,
       sweeps,
       retention: retaining,
+      archive,
+      segments,
       pools: { main: pool, hot },
       readBacklog: () => readBacklog(sqlOn(hot)),
     }),
@@ -300,6 +320,14 @@ export async function startApp(config: Config, log: Logger): Promise<App> {
     tails,
     metricsPort: metrics?.port,
     [Symbol.asyncDispose]: () => open.disposeAsync(),
+  };
+}
+
+function credentialsOf({ AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN }: Config): Credentials {
+  return {
+    accessKeyId: AWS_ACCESS_KEY_ID ?? '',
+    secretAccessKey: AWS_SECRET_ACCESS_KEY ?? '',
+    sessionToken: AWS_SESSION_TOKEN,
   };
 }
 
