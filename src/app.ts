@@ -34,7 +34,7 @@ import { retentionServices } from './retention/service.ts';
 import { Archive } from './segment/archive.ts';
 import type { Credentials } from './segment/location.ts';
 import { openStore } from './segment/open.ts';
-import { moveOldLogs } from './segment/rounds.ts';
+import { moveOldLogs, type SegmentRounds } from './segment/rounds.ts';
 import { readBacklog } from './summary/backlog.ts';
 import { summaryService } from './summary/service.ts';
 import { Hub as Tails } from './tail/hub.ts';
@@ -54,6 +54,8 @@ export type App = AsyncDisposable & {
   readonly doorbell: Doorbell;
   readonly watches: Watch;
   readonly tails: Tails;
+  readonly archive: Archive;
+  readonly segments: SegmentRounds;
   /** Where /metrics is, if it is anywhere. */
   readonly metricsPort: number | undefined;
 };
@@ -318,6 +320,8 @@ export async function startApp(config: Config, log: Logger): Promise<App> {
     doorbell,
     watches,
     tails,
+    archive,
+    segments,
     metricsPort: metrics?.port,
     [Symbol.asyncDispose]: () => open.disposeAsync(),
   };

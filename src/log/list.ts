@@ -55,8 +55,6 @@ export async function listRuns(
   return { logs: listed, next: undefined };
 }
 
-type List = { count: number; entries: Buffer; next: bigint | undefined };
-
 /** A page of one log: entries that match among those after an id, and the id after which the next page starts. */
 async function readList(
   logs: Logs,
@@ -66,46 +64,63 @@ async function readList(
   after: bigint | undefined,
   limits: PageLimits,
   field: number,
-): Promise<List> {
+): Promise<{ count: number; entries: Buffer; next: bigint | undefined }> {
   const { firstId, lastId, movedId } = head;
+  const { newestFirst } = filter;
   const filtered = filter.maxLevel < ALL_LEVELS || !!filter.from || !!filter.to || !!filter.text;
   const span = reach(limits.entries, filtered) - 1n;
-  const [from, to] = filter.newestFirst
+  const [from, to] = newestFirst
     ? [most(firstId, (after ?? lastId + 1n) - 1n - span), least(lastId, (after ?? lastId + 1n) - 1n)]
     : [most(firstId, (after ?? 0n) + 1n), least(lastId, most(firstId, (after ?? 0n) + 1n) + span)];
-  if (from > to) return { count: 0, entries: Buffer.alloc(0), next: undefined };
-  const encoder = () => new Encoder(field, backupId);
-  if (filter.newestFirst ? to <= movedId : from <= movedId) {
-    const moved = await readMovedList(logs.archive, backupId, [from, least(to, movedId)], filter, limits, encoder());
-    if (moved) return listOf(moved, head, filter);
-    // Removed meanwhile, with the log or by retention.
-    const again = (await readHeads(logs.pool, [backupId])).get(backupId)!;
-    if (isDeepStrictEqual(again, head)) throw new Error(`segments of ${backupId} are not where its head says`);
-    return readList(logs, backupId, again, filter, after, limits, field);
+  const [moved, kept] = [
+    { read: readMovedList, from, to: least(to, movedId) },
+    { read: readKept, from: most(from, movedId + 1n), to },
+  ];
+  const pieces: Buffer[] = [];
+  const rest = { ...limits };
+  let looked = newestFirst ? firstId : lastId;
+  for (const part of newestFirst ? [kept, moved] : [moved, kept]) {
+    if (part.from > part.to || rest.entries === 0) continue;
+    const some = await part.read(logs, backupId, part, filter, rest, () => new Encoder(field, backupId));
+    if (!some) {
+      // What was there when the head was read has left the table since, or was removed.
+      const again = (await readHeads(logs.pool, [backupId])).get(backupId)!;
+      if (isDeepStrictEqual(again, head)) throw new Error(`segments of ${backupId} are not where its head says`);
+      return readList(logs, backupId, again, filter, after, limits, field);
+    }
+    const piece = some.encoder.finish();
+    // A single entry may be larger than what is left: then it starts the next page.
+    if (piece.length > rest.bytes && pieces.length > 0) break;
+    pieces.push(piece);
+    rest.entries -= some.encoder.count;
+    rest.bytes -= piece.length;
+    looked = some.looked;
+    if (looked !== (newestFirst ? part.from : part.to)) break;
   }
-  const oldest = most(from, movedId + 1n);
+  const done = newestFirst ? looked <= firstId : looked >= lastId;
+  const entries = pieces.length === 1 ? pieces[0]! : Buffer.concat(pieces);
+  return { count: limits.entries - rest.entries, entries, next: done ? undefined : looked };
+}
+
+/** The part of a page that is in the table; undefined when some of it is not any more. */
+async function readKept(
+  { pool }: Logs,
+  backupId: string,
+  { from, to }: { from: bigint; to: bigint },
+  filter: ListFilter,
+  limits: PageLimits,
+  encoder: () => Encoder,
+): Promise<{ looked: bigint; encoder: Encoder } | undefined> {
   const order = filter.newestFirst ? 'id desc' : 'id';
   const rows: Rows = given => {
-    const within = `backupid = ${given(backupId)} and id between ${given(oldest)} and ${given(to)}`;
+    const within = `backupid = ${given(backupId)} and id between ${given(from)} and ${given(to)}`;
     const conditions = [within, ...matching(filter, given)].join(' and ');
     return { rows: `from backup_logs where ${conditions} order by ${order} limit ${given(limits.entries)}`, order };
   };
-  const read = await readRows(logs.pool, backupId, rows, { plain: !filter.text, limits }, encoder);
-  // Some have left the table since the head was read.
-  if (read.movedId >= oldest)
-    return readList(logs, backupId, { ...head, movedId: read.movedId }, filter, after, limits, field);
+  const read = await readRows(pool, backupId, rows, { plain: !filter.text, limits }, encoder);
+  if (read.movedId >= from) return undefined;
   const full = read.entries === limits.entries || read.entries < read.found;
-  const looked = full ? read.lastId! : filter.newestFirst ? oldest : to;
-  return listOf({ looked, encoder: read.encoder }, head, filter);
-}
-
-function listOf(
-  { looked, encoder }: { looked: bigint; encoder: Encoder },
-  { firstId, lastId }: Head,
-  { newestFirst }: ListFilter,
-): List {
-  const done = newestFirst ? looked <= firstId : looked >= lastId;
-  return { count: encoder.count, entries: encoder.finish(), next: done ? undefined : looked };
+  return { looked: full ? read.lastId! : filter.newestFirst ? from : to, encoder: read.encoder };
 }
 
 /** The conditions of a filter in SQL; `given` makes parameters of its values. */

@@ -1,4 +1,4 @@
-import type { Archive } from '../segment/archive.ts';
+import type { Archive, Logs } from '../segment/archive.ts';
 import type { MovedEntry, Segment } from '../segment/segment.ts';
 import { isWanted, share, type Wanted } from '../segment/summary.ts';
 import type { Encoder } from './encode.ts';
@@ -9,17 +9,18 @@ import { ENTRY_OVERHEAD, least, type PageLimits } from './limits.ts';
  * to which was looked. Undefined when they were removed meanwhile.
  */
 export async function readMovedList(
-  archive: Archive,
+  { archive }: Logs,
   backupId: string,
-  [from, to]: [bigint, bigint],
+  { from, to }: { from: bigint; to: bigint },
   filter: Wanted & { text: string; newestFirst: boolean },
   limits: PageLimits,
-  encoder: Encoder,
+  newEncoder: () => Encoder,
 ): Promise<{ looked: bigint; encoder: Encoder } | undefined> {
   const { newestFirst } = filter;
   const rows = await archive.rows(backupId, { from, to, newestFirst }, SEGMENTS);
   const [nearest] = rows;
   if (!nearest || (newestFirst ? nearest.lastId < to : nearest.firstId > from)) return undefined;
+  const encoder = newEncoder();
   let bytes = 0;
   let looked = newestFirst ? to + 1n : from - 1n;
   for (const row of rows) {

@@ -138,13 +138,14 @@ describe(`Logs that have left the table, with SEGMENT_SEED=${seed},`, function (
         if (!pageToken) return all;
       }
     }
-    const told: Record<string, unknown[]> = {};
+    const told = new Map<string, unknown[]>();
+    const add = (backupId: string, ...what: unknown[]) => told.set(backupId, [...(told.get(backupId) ?? []), ...what]);
     let count = 0;
     try {
       for await (const { event } of replica.logs.tailLogs(request)) {
-        if (event.case === 'truncated') (told[event.value.backupId] ??= []).push(event);
+        if (event.case === 'truncated') add(event.value.backupId, event);
         if (event.case !== 'entries') continue;
-        (told[event.value.backupId] ??= []).push(...event.value.entries);
+        add(event.value.backupId, ...event.value.entries);
         count += event.value.entries.length;
         const token = event.value.resumeToken;
         if (keep && token && dice.chance(0.3)) tokens.push({ request, token, from: count });
