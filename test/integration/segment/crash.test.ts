@@ -30,7 +30,8 @@ describe('A replica that is killed while it moves a log', function () {
         LISTEN: '127.0.0.1:0',
         RETENTION: 'off',
       });
-      await killing.reached().catch(error => {
+      await killing.reached().catch(async error => {
+        await killing.over();
         throw new Error(`${error}: ${process.output()}`);
       });
     }
@@ -63,7 +64,7 @@ describe('A replica that is killed while it moves a log', function () {
 
   const waitingFor = (sql: (backupId: string) => string) => async (database: Database, backupId: string) => {
     const lock = await locked(database, sql(backupId));
-    return { reached: lock.waited, over: () => lock[Symbol.asyncDispose]() };
+    return { reached: () => eventually(lock.waited, 60_000), over: () => lock[Symbol.asyncDispose]() };
   };
 
   it('before its object is written leaves the log as it was', async () => {

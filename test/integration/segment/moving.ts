@@ -46,7 +46,8 @@ export async function moveAll(database: Database, settings: Record<string, strin
 export async function movedAll(database: Database): Promise<void> {
   await eventually(async () => {
     const left = await database.query(
-      `select backupid from backup_log_heads where greatest(firstid - 1, movedid) < least(sealedid, lastid - 1)`,
+      `select backupid from backup_log_heads
+       where sealedid is not null and greatest(firstid - 1, movedid) < least(sealedid, lastid - 1)`,
     );
     assert.deepEqual(left, []);
   });
