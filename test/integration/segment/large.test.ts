@@ -29,7 +29,7 @@ describe(`A log of ${ENTRIES} entries`, function () {
         const [, kib] = /VmHWM:\s+(\d+)/.exec(readFileSync(`/proc/${running.child.pid}/status`, 'utf8'))!;
         return Number(kib) / 1024;
       };
-      return { running, address, memory };
+      return { running, address, memory, [Symbol.asyncDispose]: () => running[Symbol.asyncDispose]() };
     };
     await using replica = await startReplica(database.url);
     const backupId = await newBackup(replica);
@@ -42,7 +42,7 @@ describe(`A log of ${ENTRIES} entries`, function () {
     await finish(replica, backupId);
     await silence(database);
 
-    const mover = await service({ SEGMENT_AFTER: '1s', SEGMENT_INTERVAL: '100ms' });
+    await using mover = await service({ SEGMENT_AFTER: '1s', SEGMENT_INTERVAL: '100ms' });
     const idle = mover.memory();
     await movedAll(database);
     const moving = mover.memory() - idle;
@@ -51,7 +51,7 @@ describe(`A log of ${ENTRIES} entries`, function () {
     assert.deepEqual([moved, rows], [ENTRIES - 1, 1]);
     assert.ok((segments as number) > 10);
 
-    const reader = await service({});
+    await using reader = await service({});
     const before = reader.memory();
     const channel = connect(reader.address);
     const { logs } = clients(channel);
@@ -70,7 +70,6 @@ describe(`A log of ${ENTRIES} entries`, function () {
     assert.equal(next, BigInt(ENTRIES) + 1n);
     const reading = reader.memory() - before;
     channel.close();
-    await reader.running[Symbol.asyncDispose]();
     console.log(
       `      moving took ${moving.toFixed(0)} MiB more than idle, reading ${reading.toFixed(0)}; ${segments} segments`,
     );

@@ -32,7 +32,7 @@ export const eager = (store: string): Record<string, string> => ({
 
 /** Says of all logs that nothing was appended for an hour. */
 export async function silence(database: Database): Promise<void> {
-  await database.query('update backup_log_heads set lastmicros = lastmicros - 3600000000');
+  await database.query('update backup_log_heads set lastmicros = greatest(0, lastmicros - 3600000000)');
 }
 
 /** Moves all that may be moved, by a replica of its own that is gone then. */
