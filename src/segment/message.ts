@@ -1,27 +1,57 @@
 import { createHash } from 'node:crypto';
-import { setImmediate } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { constants, zstdCompress, zstdDecompress } from 'node:zlib';
 import { create, fromBinary } from '@bufbuild/protobuf';
 import { sizeDelimitedEncode, sizeDelimitedPeek } from '@bufbuild/protobuf/wire';
 import { SegmentEntrySchema, type SegmentHeader, SegmentHeaderSchema } from '../gen/backup/segment/v1/segment_pb.ts';
+import { ascending } from '../timestamps.ts';
+import type { StoredLevel } from './entity.ts';
 import { type MovedEntry, Segment } from './segment.ts';
-import { levelsOf } from './summary.ts';
+import { Levels } from './summary.ts';
 
 const compress = promisify(zstdCompress);
 const decompress = promisify(zstdDecompress);
 
-/** The object of these entries, whose ids follow each other. The event loop is given back now and then meanwhile. */
-export async function encodeSegment(backupId: string, entries: readonly MovedEntry[]): Promise<Buffer> {
-  const encoded: Uint8Array[] = [];
-  for (const [i, entry] of entries.entries()) {
-    encoded.push(encodeEntry(entry));
-    if (i % AT_ONCE === AT_ONCE - 1) await setImmediate();
+/** Makes an object of entries whose ids follow each other, as they come: only what they have become is kept. */
+export class SegmentWriter {
+  readonly #backupId: string;
+  readonly #encoded: Buffer[] = [];
+  readonly #levels = new Levels();
+  /** Entries that have come. */
+  count = 0;
+  #first: MovedEntry | undefined;
+  #last: MovedEntry | undefined;
+
+  constructor(backupId: string) {
+    this.#backupId = backupId;
   }
-  const raw = Buffer.concat(encoded);
-  const body = await compress(raw, { params: { [constants.ZSTD_c_compressionLevel]: 6 } });
-  const header = headerOf(backupId, entries, raw.length, digest(body));
-  return Buffer.concat([sizeDelimitedEncode(SegmentHeaderSchema, header), body]);
+
+  add(entries: readonly MovedEntry[]): void {
+    this.#encoded.push(Buffer.concat(entries.map(encodeEntry)));
+    this.count += entries.length;
+    for (const entry of entries) this.#levels.add(entry);
+    this.#first ??= entries[0];
+    this.#last = entries.at(-1) ?? this.#last;
+  }
+
+  /** There has to be an entry. */
+  async finish(): Promise<{ object: Buffer; levels: StoredLevel[]; first: MovedEntry; last: MovedEntry }> {
+    const [first, last, levels] = [this.#first!, this.#last!, this.#levels.toStored()];
+    const raw = Buffer.concat(this.#encoded.splice(0));
+    const body = await compress(raw, { params: { [constants.ZSTD_c_compressionLevel]: 6 } });
+    const header = create(SegmentHeaderSchema, {
+      format: FORMAT,
+      backupId: this.#backupId,
+      firstId: first.id,
+      lastId: last.id,
+      levels: levels.map(({ level, count }) => ({ level, count: BigInt(count) })),
+      earliestSeconds: ascending(levels.map(level => BigInt(level.first))).at(0)! / 1_000_000_000n,
+      latestSeconds: ascending(levels.map(level => BigInt(level.last))).at(-1)! / 1_000_000_000n,
+      entriesBytes: BigInt(raw.length),
+      entriesSha256: new Uint8Array(digest(body)),
+    });
+    return { object: Buffer.concat([sizeDelimitedEncode(SegmentHeaderSchema, header), body]), levels, first, last };
+  }
 }
 
 /** The entries of an object; throws when it is not what `encodeSegment` has made of this backup. */
@@ -44,9 +74,6 @@ export function digest(bytes: Uint8Array): Buffer {
 
 const FORMAT = 1;
 
-/** Entries that are encoded without a break: a millisecond. */
-const AT_ONCE = 500;
-
 function encodeEntry({ level, message, seconds, nanos, attempt, appendedMicros }: MovedEntry): Uint8Array {
   const entry = create(SegmentEntrySchema, {
     level,
@@ -63,28 +90,6 @@ function decodeEntry(id: bigint, bytes: Buffer): MovedEntry {
   const { level, message, seconds, nanos, attempt, appendedMicros } = fromBinary(SegmentEntrySchema, bytes);
   const text = Buffer.from(message.buffer, message.byteOffset, message.length);
   return { id, level, message: text, seconds, nanos, attempt, appendedMicros };
-}
-
-function headerOf(
-  backupId: string,
-  entries: readonly MovedEntry[],
-  entriesBytes: number,
-  entriesSha256: Buffer,
-): SegmentHeader {
-  const levels = levelsOf(entries);
-  const extreme = (of: (...times: number[]) => number, end: 'first' | 'last') =>
-    BigInt(of(...levels.map(level => Number(BigInt(level[end]) / 1_000_000_000n))));
-  return create(SegmentHeaderSchema, {
-    format: FORMAT,
-    backupId,
-    firstId: BigInt(entries[0]!.id),
-    lastId: BigInt(entries.at(-1)!.id),
-    levels: levels.map(({ level, count }) => ({ level, count: BigInt(count) })),
-    earliestSeconds: extreme(Math.min, 'first'),
-    latestSeconds: extreme(Math.max, 'last'),
-    entriesBytes: BigInt(entriesBytes),
-    entriesSha256: new Uint8Array(entriesSha256),
-  });
 }
 
 /** Where each entry ends; they are delimited by their lengths. */

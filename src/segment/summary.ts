@@ -2,24 +2,32 @@ import type { StoredLevel } from './entity.ts';
 import type { MovedEntry } from './segment.ts';
 
 /** Counts and times of entries by level. */
-export function levelsOf(entries: Iterable<MovedEntry>): StoredLevel[] {
-  const levels = new Map<number, { count: number; first: bigint; last: bigint }>();
-  for (const entry of entries) {
+export class Levels {
+  readonly #levels = new Map<number, { count: number; first: bigint; last: bigint }>();
+
+  add(entry: MovedEntry): void {
     const time = nanosOf(entry);
-    const level = levels.get(entry.level);
-    if (!level) levels.set(entry.level, { count: 1, first: time, last: time });
-    else {
-      level.count++;
-      if (time < level.first) level.first = time;
-      if (time > level.last) level.last = time;
-    }
+    const level = this.#levels.get(entry.level) ?? { count: 0, first: time, last: time };
+    level.count++;
+    if (time < level.first) level.first = time;
+    if (time > level.last) level.last = time;
+    this.#levels.set(entry.level, level);
   }
-  return [...levels].map(([level, { count, first, last }]) => ({
-    level,
-    count,
-    first: String(first),
-    last: String(last),
-  }));
+
+  toStored(): StoredLevel[] {
+    return [...this.#levels].map(([level, { count, first, last }]) => ({
+      level,
+      count,
+      first: String(first),
+      last: String(last),
+    }));
+  }
+}
+
+export function levelsOf(entries: Iterable<MovedEntry>): StoredLevel[] {
+  const levels = new Levels();
+  for (const entry of entries) levels.add(entry);
+  return levels.toStored();
 }
 
 /** When an entry was written, in nanoseconds since the epoch. */
