@@ -18,9 +18,11 @@ import { guard, whileWanted } from './db/wanted.ts';
 import { ControllerService } from './gen/backup/v1/controller_pb.ts';
 import { CourseService } from './gen/backup/v1/course_pb.ts';
 import { LogService } from './gen/backup/v1/log_pb.ts';
+import { ReplicaService } from './gen/backup/v1/replica_pb.ts';
 import type { Admission } from './grpc/admission.ts';
 import { served } from './grpc/bind.ts';
-import { startServer } from './grpc/server.ts';
+import { type RunningServer, startServer } from './grpc/server.ts';
+import { isLoopback } from './identity/exposure.ts';
 import { openSecurity, type SecurityOptions } from './identity/security.ts';
 import { ingestShortcut } from './ingest/message.ts';
 import { ingestService } from './ingest/service.ts';
@@ -29,6 +31,7 @@ import { Appender } from './log/appender.ts';
 import { appendShortcut } from './log/message.ts';
 import { logService } from './log/service.ts';
 import { payloadService } from './payload/service.ts';
+import { replicaService } from './replica/service.ts';
 import { retain } from './retention/rounds.ts';
 import { retentionServices } from './retention/service.ts';
 import { Archive } from './segment/archive.ts';
@@ -58,6 +61,8 @@ export type App = AsyncDisposable & {
   readonly segments: SegmentRounds;
   /** Where /metrics is, if it is anywhere. */
   readonly metricsPort: number | undefined;
+  /** Host and port of the status page, if there is one. */
+  readonly pageAddress: string | undefined;
 };
 
 /** Opens everything in order; disposing closes it in reverse. What was opened is closed, too, when a later step fails. */
@@ -141,6 +146,13 @@ export async function startApp(config: Config, log: Logger): Promise<App> {
   const retention = retentionServices({ orm, pool, archive, doorbell });
   const appender = new Appender(sqlOn(hot), { mostBytes: config.APPEND_QUEUE_BYTES, probe });
 
+  const ages = {
+    unchanged: config.RETENTION,
+    settingUi: config.RETENTION_SETTING_UI,
+    logs: config.LOG_RETENTION,
+    dryRun: config.RETENTION_DRY_RUN === 'on',
+    intervalMs: config.RETENTION_INTERVAL,
+  };
   const security = opening.use(await openSecurity(securityOf(config), log));
 
   const server = opening.use(
@@ -237,6 +249,28 @@ export async function startApp(config: Config, log: Logger): Promise<App> {
           }),
           ...retention.logs,
         }),
+        served(
+          ReplicaService,
+          replicaService({
+            pool,
+            doorbell,
+            ages,
+            // It begins after the server, so that it ends before calls do.
+            rounds: () => retaining,
+            embedded: config.DATABASE_URL === undefined,
+            patienceMs: config.DATABASE_CONNECT_TIMEOUT,
+            limits: {
+              messageBytes: config.MAX_MESSAGE_BYTES,
+              logMessageBytes: config.LOG_MAX_MESSAGE_BYTES,
+              payloadBytes: config.PAYLOAD_MAX_BYTES,
+              calls: config.MAX_CALLS,
+              streams: config.MAX_STREAMS,
+              connections: config.MAX_CONNECTIONS,
+              callTimeoutMs: config.CALL_TIMEOUT,
+              leaseDurationMs: config.LEASE_DURATION,
+            },
+          }),
+        ),
       ],
       {
         address: config.LISTEN,
@@ -263,6 +297,7 @@ export async function startApp(config: Config, log: Logger): Promise<App> {
         keepaliveTimeoutMs: config.KEEPALIVE_TIMEOUT,
         maxConnectionAgeMs: config.MAX_CONNECTION_AGE,
         maxConnectionAgeGraceMs: config.MAX_CONNECTION_AGE_GRACE,
+        delayMs: config.SHUTDOWN_DELAY,
         graceMs: config.SHUTDOWN_GRACE,
         shortcuts: [appendShortcut, ingestShortcut, ...workShortcuts],
         around: telemetry.around,
@@ -280,13 +315,6 @@ export async function startApp(config: Config, log: Logger): Promise<App> {
   opening.use(expireRequests(pool, config.REQUEST_RETENTION, log));
   opening.use(sweepChunks(pool, log));
   opening.use(expireCourseRuns(pool, config.COURSE_RUN_RETENTION, log));
-  const ages = {
-    unchanged: config.RETENTION,
-    settingUi: config.RETENTION_SETTING_UI,
-    logs: config.LOG_RETENTION,
-    dryRun: config.RETENTION_DRY_RUN === 'on',
-    intervalMs: config.RETENTION_INTERVAL,
-  };
   const retaining = opening.use(retain({ pool, archive, doorbell, log }, ages));
   const segments = opening.use(
     moveOldLogs(
@@ -312,6 +340,7 @@ export async function startApp(config: Config, log: Logger): Promise<App> {
     }),
   );
   if (metrics) log.info({ port: metrics.port }, 'metrics');
+  const statusPage = opening.use(await openPage(config, server, log));
 
   const open = opening.move();
   return {
@@ -323,6 +352,7 @@ export async function startApp(config: Config, log: Logger): Promise<App> {
     archive,
     segments,
     metricsPort: metrics?.port,
+    pageAddress: statusPage?.address,
     [Symbol.asyncDispose]: () => open.disposeAsync(),
   };
 }
@@ -354,4 +384,38 @@ function securityOf(config: Config): SecurityOptions {
         : undefined,
     openHealth: config.OPEN_HEALTH === 'on',
   };
+}
+
+/** The status page, loaded where it is wanted only. Where nobody has asked for it, another service may have its port. */
+async function openPage(
+  config: Config,
+  server: RunningServer,
+  log: Logger,
+): Promise<(AsyncDisposable & { address: string }) | undefined> {
+  const { PAGE_LISTEN: wanted, DATABASE_URL, TOKEN_JWKS, TLS_CLIENT_CA, INSECURE, WRITE_TIMEOUT } = config;
+  const byItself = wanted === 'auto';
+  // The page asks nobody who he is: where callers are asked, it is not there by itself.
+  if (wanted === 'off' || (byItself && (DATABASE_URL || TOKEN_JWKS || TLS_CLIENT_CA))) return undefined;
+  const address = byItself ? '127.0.0.1:50080' : wanted;
+  const local = isLoopback(address);
+  if (!local) log.warn(`everybody who reaches ${address} can read the status page, as INSECURE=${INSECURE} allows`);
+  const { servePage } = await import('./page/page.ts');
+  try {
+    const page = await servePage({
+      address,
+      services: {
+        controllers: server.local(ControllerService),
+        courses: server.local(CourseService),
+        logs: server.local(LogService),
+      },
+      allowsHost: host => !local || isLoopback(host),
+      writeTimeoutMs: WRITE_TIMEOUT,
+      fault: error => log.error({ err: error }, 'status page'),
+    });
+    return Object.assign(page, { address: address.replace(/\d+$/, String(page.port)) });
+  } catch (error) {
+    if (!byItself || (error as NodeJS.ErrnoException).code !== 'EADDRINUSE') throw error;
+    log.warn(`there is no status page: ${address} is taken; PAGE_LISTEN gives it another address`);
+    return undefined;
+  }
 }

@@ -4,13 +4,14 @@ import { parseCertificateScopes } from './identity/certificate.ts';
 import { isLoopback, missingFor } from './identity/exposure.ts';
 import { parseLocation } from './segment/location.ts';
 
-const duration = z
+const pause = z
   .string()
   .regex(/^\d+(ms|s|m|h)$/, 'must be a number with ms, s, m or h')
   .transform(
     text => Number.parseInt(text, 10) * { ms: 1, s: 1000, m: 60_000, h: 3_600_000 }[text.replace(/\d/g, '') as 's'],
   )
-  .refine(ms => ms >= 1 && ms < 2 ** 31, 'must be at least 1ms and less than 24 days');
+  .refine(ms => ms < 2 ** 31, 'must be less than 24 days');
+const duration = pause.refine(ms => ms >= 1, 'must be at least 1ms');
 
 /** In seconds. No timer runs for it, so it may be longer than the 24 days of a timer. */
 const age = z
@@ -109,6 +110,11 @@ export const settings = z.object({
     .describe('How long a call waits for a connection before it answers UNAVAILABLE'),
   CALL_TIMEOUT: duration.prefault('30s').describe('How long a call that is not a stream may take, and any statement'),
   WRITE_TIMEOUT: duration.prefault('60s').describe('How long a subscriber may take to accept one message'),
+  SHUTDOWN_DELAY: pause
+    .prefault('0s')
+    .describe(
+      'How long after SIGTERM everything is served as before, while health says NOT_SERVING: longer than a load balancer takes to see that',
+    ),
   SHUTDOWN_GRACE: duration.prefault('10s').describe('How long calls may go on after SIGTERM'),
   KEEPALIVE_TIME: duration.prefault('30s').describe('How often silent connections are pinged'),
   KEEPALIVE_TIMEOUT: duration.prefault('10s').describe('How long a ping may take'),
@@ -235,6 +241,13 @@ export const settings = z.object({
     .describe(
       'Address of /metrics for Prometheus and of /healthz; port 0 takes a free one; without it nothing is counted',
     ),
+  PAGE_LISTEN: z
+    .string()
+    .regex(/^(auto|off|.+:\d+)$/, 'must be host:port, auto or off')
+    .default('auto')
+    .describe(
+      'Address of the status page, for people; port 0 takes a free one; auto is 127.0.0.1:50080 with the embedded PostgreSQL where nobody is asked who he is, and else off',
+    ),
   TRACES_ENDPOINT: z
     .url({ protocol: /^https?$/, error: 'must be an http:// or https:// URL' })
     .optional()
@@ -265,7 +278,7 @@ type Disagreement = [name: keyof Config, problem: string];
 
 /** What is wrong with settings beside others. */
 function disagreements(config: Config): Disagreement[] {
-  const { LISTEN, TLS_CERT, TLS_CLIENT_CA, TLS_CLIENT_SCOPES, TOKEN_JWKS, INSECURE } = config;
+  const { LISTEN, TLS_CERT, TLS_CLIENT_CA, TLS_CLIENT_SCOPES, TOKEN_JWKS, INSECURE, PAGE_LISTEN } = config;
   const found = NEEDS.filter(([name, other]) => config[name] !== undefined && config[other] === undefined).map(
     ([name, other]): Disagreement => [name, `needs ${other}`],
   );
@@ -278,6 +291,10 @@ function disagreements(config: Config): Disagreement[] {
   if (missing.length > 0 && INSECURE === 'off') {
     const remedy = `set ${missing.join('; and ')}; or INSECURE=on`;
     found.push(['LISTEN', `not only this machine can connect there, so ${remedy}`]);
+  }
+  if (!/^(auto|off)$/.test(PAGE_LISTEN) && !isLoopback(PAGE_LISTEN) && INSECURE === 'off') {
+    const problem = 'not only this machine can connect there, and the page asks nobody who he is';
+    found.push(['PAGE_LISTEN', `${problem}, so put it behind a proxy that does; or INSECURE=on`]);
   }
   return found;
 }

@@ -3,6 +3,7 @@ import { parse } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import pg from 'pg';
 import { MIGRATIONS, openOrm } from './orm.ts';
+import { type Sql, sqlOn } from './sql.ts';
 
 /**
  * Brings the schema up to date, and returns the names of the migrations that did. One replica at a time does it, the others wait; the lock goes
@@ -11,7 +12,7 @@ import { MIGRATIONS, openOrm } from './orm.ts';
  */
 export async function migrate(url: string): Promise<string[]> {
   await using client = await connected(url);
-  if ((await missing(client)).length === 0) return [];
+  if ((await readSchema(sqlOn(client))).missing.length === 0) return [];
   await client.query('select pg_advisory_lock($1)', [LOCK]);
   const orm = await openOrm({
     url,
@@ -38,21 +39,38 @@ export async function migrate(url: string): Promise<string[]> {
 /** Fails unless all migrations of this version are there. Those of a later one may be, too. */
 export async function requireSchema(url: string): Promise<void> {
   await using client = await connected(url);
-  const names = await missing(client);
-  if (names.length === 0) return;
+  const { missing } = await readSchema(sqlOn(client));
+  if (missing.length === 0) return;
   throw new Error(
-    `the database lacks ${names.join(', ')}: run \`npm run cli -- migrate\` as the role that owns the tables, or set MIGRATE=on`,
+    `the database lacks ${missing.join(', ')}: run \`npm run cli -- migrate\` as the role that owns the tables, or set MIGRATE=on`,
   );
 }
 
-/** Names of those that are still to come: none at nearly every start, and the migrator takes 60 ms to find that out. */
-async function missing(client: pg.Client): Promise<string[]> {
+/** Names of migrations, in their order. */
+export type Schema = {
+  /** Of this version, those that are there and those that are still to come. */
+  applied: string[];
+  missing: string[];
+  /** Of another version. */
+  unknown: string[];
+};
+
+/** None is missing at nearly every start, and the migrator takes 60 ms to find that out. */
+export async function readSchema(sql: Sql): Promise<Schema> {
   const names = (await readdir(MIGRATIONS)).filter(file => file.endsWith('.ts')).map(file => parse(file).name);
-  const { rows } = await client.query("select to_regclass('backup_migrations') is not null as there");
-  if (!rows[0].there) return names;
-  const applied = new Set((await client.query('select name from backup_migrations')).rows.map(({ name }) => name));
-  return names.filter(name => !applied.has(name));
+  const [{ there } = { there: false }] = await sql<{ there: boolean }>({ text: THERE, values: [] });
+  const rows = there
+    ? await sql<{ name: string }>({ text: 'select name from backup_migrations order by id', values: [] })
+    : [];
+  const done = new Set(rows.map(({ name }) => name));
+  return {
+    applied: names.filter(name => done.has(name)),
+    missing: names.filter(name => !done.has(name)),
+    unknown: [...done].filter(name => !names.includes(name)),
+  };
 }
+
+const THERE = "select to_regclass('backup_migrations') is not null as there";
 
 async function connected(url: string): Promise<pg.Client & AsyncDisposable> {
   const client = new pg.Client({ connectionString: url, application_name: 'backup-management migrations' });

@@ -1,5 +1,5 @@
 import type { EntityManager } from '@mikro-orm/postgresql';
-import type { Pool, PoolClient } from 'pg';
+import type { ClientBase, Pool } from 'pg';
 
 /** A statement with its parameters $1, $2 and so on; one with a name is prepared once for each connection. */
 export type Statement = { name?: string; text: string; values: unknown[] };
@@ -9,7 +9,7 @@ export type Row = Record<string, unknown>;
 /** Runs a statement where the caller says: on any connection, or in a transaction. */
 export type Sql = <R = Row>(statement: Statement) => Promise<R[]>;
 
-export function sqlOn(connection: Pool | PoolClient): Sql {
+export function sqlOn(connection: Pool | ClientBase): Sql {
   return async <R>(statement: Statement) => (await connection.query(statement)).rows as R[];
 }
 

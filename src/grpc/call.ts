@@ -4,7 +4,6 @@ import type { DescMethod } from '@bufbuild/protobuf';
 import {
   Metadata,
   type ServerDuplexStream,
-  type ServerReadableStream,
   type ServerUnaryCall,
   type ServerWritableStream,
   type StatusObject,
@@ -18,6 +17,8 @@ import type { Identity } from './guard.ts';
 export type CallContext = {
   /** Identity of the call in the service's own log: the caller's `x-request-id`, or one made here. */
   readonly requestId: string;
+  /** Who calls; undefined where nobody is asked. */
+  readonly identity: Identity | undefined;
   /** Aborted when the answer is no longer wanted: cancelled, past its deadline, connection lost. */
   readonly signal: AbortSignal;
   /** Aborted, with one of `WrapUp` as the reason, when a stream should say its last words and end. */
@@ -52,6 +53,9 @@ export type CallReport = {
 /** A call that is answered by a stream. */
 export type StreamCall = ServerWritableStream<Buffer, Buffer> | ServerDuplexStream<Buffer, Buffer>;
 
+/** What has to be known of a call when it begins; it tells when it is cancelled. */
+export type Arrived = EventEmitter & Pick<ServerUnaryCall<Buffer, Buffer>, 'metadata' | 'getPeer' | 'getDeadline'>;
+
 /** One call from its arrival to its report. */
 export class Call implements CallContext {
   readonly requestId: string;
@@ -71,7 +75,7 @@ export class Call implements CallContext {
 
   constructor(
     method: DescMethod,
-    call: ServerUnaryCall<Buffer, Buffer> | ServerReadableStream<Buffer, Buffer> | StreamCall,
+    call: Arrived,
     { report, draining }: { report: (report: CallReport) => void; draining: AbortSignal },
   ) {
     this.#method = method;
@@ -81,7 +85,7 @@ export class Call implements CallContext {
     this.#report = report;
     const given = call.metadata.get('x-request-id')[0];
     this.requestId = typeof given === 'string' && /^[\x21-\x7e]{1,128}$/.test(given) ? given : randomUUID();
-    (call as EventEmitter).on('cancelled', () => {
+    call.on('cancelled', () => {
       // Told of every call, also of those that have been answered.
       if (this.#told) return;
       // A client gives up by its own clock, and what it sends then arrives a moment before the deadline has passed here.
@@ -102,6 +106,10 @@ export class Call implements CallContext {
   /** Who calls: the subject of the token or the name of the certificate; where neither is asked for, the address without the port. */
   get caller(): string {
     return this.#identity?.caller ?? this.#peer.replace(/:\d+$/, '');
+  }
+
+  get identity(): Identity | undefined {
+    return this.#identity;
   }
 
   async identify(asked: Identity | Promise<Identity>): Promise<void> {

@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import type { DescMethod, DescService } from '@bufbuild/protobuf';
 import { Server, ServerCredentials } from '@grpc/grpc-js';
 import { Health } from '../gen/health/v1/health_pb.ts';
@@ -8,6 +9,7 @@ import { methodDefinition } from './definition.ts';
 import { fortify } from './fortify.ts';
 import type { Guard } from './guard.ts';
 import { ServingState } from './health.ts';
+import { type LocalClient, localClient } from './local.ts';
 import { reflectionOf } from './reflection.ts';
 import { explainRefusals, refusalOfPart } from './refusals.ts';
 import { compileRules, messageValidator, type Shortcuts } from './validate.ts';
@@ -33,7 +35,9 @@ export type ServerOptions = {
   keepaliveTimeoutMs: number;
   maxConnectionAgeMs: number;
   maxConnectionAgeGraceMs: number;
-  /** How long calls may go on after the shutdown began. */
+  /** How long a shutdown only says that it will come, so that nobody sends new calls when it does. */
+  delayMs: number;
+  /** How long calls may go on then. */
   graceMs: number;
   shortcuts?: Shortcuts;
   report: (call: CallReport) => void;
@@ -44,6 +48,8 @@ export type RunningServer = AsyncDisposable & {
   readonly port: number;
   readonly health: ServingState;
   readonly admission: Admission;
+  /** Calls one of the services in this process. */
+  local<S extends DescService>(service: S): LocalClient<S>;
 };
 
 /** Serves these services, health and reflection on one port. Disposing drains: streams are told, calls finish, then all is closed. */
@@ -99,8 +105,13 @@ export async function startServer(services: Served[], options: ServerOptions): P
     port,
     health,
     admission,
+    local: <S extends DescService>(service: S) => {
+      const [, handlers] = all.find(([served]) => served === service)!;
+      return localClient(service, handlers as Handlers<S>, transport);
+    },
     async [Symbol.asyncDispose]() {
       health.serving = false;
+      if (options.delayMs > 0) await delay(options.delayMs);
       fortified[Symbol.dispose]();
       draining.abort();
       await within(options.graceMs, admission.idle());

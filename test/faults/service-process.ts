@@ -52,6 +52,7 @@ export class ServiceProcess implements Pick<Replica, 'controllers' | 'courses' |
   readonly #env: Record<string, string>;
   #start: Start;
   #process: Running | undefined;
+  #serves = false;
 
   private constructor(toDatabase: Cable, toClients: Cable, start: Start, env: Record<string, string>) {
     this.toDatabase = toDatabase;
@@ -78,6 +79,11 @@ export class ServiceProcess implements Pick<Replica, 'controllers' | 'courses' |
     return `127.0.0.1:${this.toClients.port}`;
   }
 
+  /** Where it listens, without a cable. */
+  get listens(): string {
+    return this.#env['LISTEN']!;
+  }
+
   /** What the processes have said so far that is not their readiness. */
   output(): string {
     return this.#process?.output() ?? '';
@@ -85,8 +91,8 @@ export class ServiceProcess implements Pick<Replica, 'controllers' | 'courses' |
 
   /** Whether it has ended although nobody has ended it. */
   get crashed(): boolean {
-    const child = this.#process?.child;
-    return child?.exitCode !== null || child.signalCode !== null;
+    const { exitCode, signalCode } = this.#process!.child;
+    return this.#serves && (exitCode !== null || signalCode !== null);
   }
 
   async serve(start: Start = this.#start): Promise<void> {
@@ -103,10 +109,12 @@ export class ServiceProcess implements Pick<Replica, 'controllers' | 'courses' |
     const [command, ...args] = [...MORTAL, process.execPath, join(sources ?? '.', 'src/main.ts')];
     this.#process = run(command!, args, env);
     await ready(this.#process);
+    this.#serves = true;
   }
 
   /** Ends it, and waits until it is gone. */
   async end(signal: 'SIGKILL' | 'SIGTERM'): Promise<void> {
+    this.#serves = false;
     this.#process!.child.kill(signal);
     await this.#process!.exit();
   }
@@ -120,7 +128,7 @@ export class ServiceProcess implements Pick<Replica, 'controllers' | 'courses' |
 }
 
 /** A client that notices a dead connection, and comes back soon. */
-const channelOptions = {
+export const channelOptions = {
   'grpc.use_local_subchannel_pool': 1,
   'grpc.keepalive_time_ms': 1000,
   'grpc.keepalive_timeout_ms': 1000,

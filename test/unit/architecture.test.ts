@@ -84,7 +84,7 @@ const rules: Rule[] = [
   {
     they: 'the service does without commands and imports',
     files: /^src\/(?!cli\/|moodle\/|db\/orm\.ts$)/,
-    never: /^(src\/(cli|moodle)\/|commander$|cli-progress$|mysql2)/,
+    never: /^(src\/(cli|moodle)\/|commander$|cli-progress$|mysql2|string-width$|yaml$)/,
   },
   {
     they: 'only telemetry knows how the service is watched, and the application that there is telemetry',
@@ -117,9 +117,45 @@ const rules: Rule[] = [
     but: /^src\/(cli\/canary\/|gen\/backup\/|grpc\/(client|credentials)\.ts$)/,
   },
   {
+    they: 'backupctl is a client: only import and migrate know the database',
+    files: /^src\/cli\/(?!main\.ts$|import\.ts$|migrate\.ts$)/,
+    never: /^(src\/|pg$|@mikro-orm\/|mysql2)/,
+    but: /^src\/(cli\/(?!import|migrate)|gen\/|client\/|version\.ts$|grpc\/(client|credentials)\.ts$)/,
+  },
+  {
+    they: 'a replica describes itself without knowing any room',
+    files: /^src\/replica\//,
+    never: /^src\//,
+    but: /^src\/(db|gen|grpc|replica|errors|timestamps|version)(\/|\.ts$)/,
+  },
+  {
+    they: 'the client library knows the protocol and nothing of the service',
+    files: /^src\/client\//,
+    never: /./,
+    but: /^(src\/(client\/|gen\/|grpc\/(client|credentials)\.ts$)|@bufbuild\/protobuf|@grpc\/grpc-js$|node:)/,
+  },
+  {
+    they: 'what the client library has of the transport needs no more than the protocol does',
+    files: /^src\/grpc\/(client|credentials|definition|frame|write)\.ts$/,
+    never: /./,
+    but: /^(src\/grpc\/(definition|frame|write)\.ts$|@bufbuild\/protobuf|@grpc\/grpc-js$|node:)/,
+  },
+  { they: 'the service does without its client', files: /^src\/(?!client\/|cli\/|page\/)/, never: /^src\/client\// },
+  {
     they: 'watches know controllers and no other room',
     files: /^src\/watch\//,
     never: /^src\/(course|log|payload|request|retention|summary|work)\//,
+  },
+  {
+    they: 'the status page knows the service as its callers do: by messages, and by what they are answered',
+    files: /^src\/page\//,
+    never: /^src\//,
+    but: /^src\/(page\/|errors\.ts$|gen\/|grpc\/(local|write)\.ts$)/,
+  },
+  {
+    they: 'the service does without the status page',
+    files: /^src\/(?!page\/|app\.ts$)/,
+    never: /^src\/page\//,
   },
   { they: 'nobody knows of watches', files: /^src\/(?!watch\/|app\.ts$)/, never: /^src\/watch\// },
   {
@@ -134,8 +170,8 @@ const rules: Rule[] = [
     never: /^(src\/(gen|grpc)\/|@grpc\/|@bufbuild\/)/,
   },
   {
-    they: 'generated code of backups is seen by services, scopes, the composition root and the canary only',
-    files: /^src\/(?!.*\/(service|message)\.ts$|app\.ts$|errors\.ts$|identity\/scope\.ts$|cli\/canary\/)/,
+    they: 'generated code of backups is seen by services, scopes, the composition root, the client, the status page and commands only',
+    files: /^src\/(?!.*\/(service|message)\.ts$|app\.ts$|errors\.ts$|identity\/scope\.ts$|client\/|cli\/|page\/)/,
     never: /^src\/gen\/backup\//,
   },
   {
@@ -200,9 +236,14 @@ describe('The architecture', () => {
     assert.match(textOf('src/segment/open.ts'), /await import\('\.\/s3\.ts'\)/);
   });
 
+  it('loads the status page only when there is to be one', () => {
+    assert.doesNotMatch(textOf('src/app.ts'), /^import .*'\.\/page\//m);
+    assert.match(textOf('src/app.ts'), /await import\('\.\/page\/page\.ts'\)/);
+  });
+
   it('reads the environment in main only; what starts programs may hand it on', () => {
     const readers = sources.filter(path => /process\.env\b/.test(textOf(path).replaceAll('...process.env', '')));
-    assert.deepEqual(readers.sort(), ['src/cli/main.ts', 'src/main.ts']);
+    assert.deepEqual(readers.sort(), ['src/cli/backupctl.ts', 'src/cli/main.ts', 'src/main.ts']);
     const handsOn = sources.filter(path => textOf(path).includes('...process.env'));
     assert.deepEqual(handsOn, ['src/db/embedded.ts']);
   });
