@@ -129,6 +129,21 @@ describe('Logs that are moved', function () {
     assert.ok(mover.app.segments.failed === 0);
   });
 
+  it('are delivered whole to a tail whose replica has not looked since they were empty', async () => {
+    const settings = { SEGMENT_STORE: folder.store, NOTIFY: 'off', TAIL_POLL: '12s', TAIL_HEARTBEAT: '1h' };
+    await using deaf = await startReplica(backend.database.url, settings);
+    const backupId = await newBackup(backend);
+    await using tail = new Subscriber(deaf, { backupIds: [backupId], follow: true });
+    await tail.told('caughtUp');
+    await append(backend, backupId, lines(1, 100));
+    await finish(backend, backupId);
+    await moveAll(backend.database, eager(folder.store));
+    assert.equal(tail.history.entries.length, 0, 'it has looked');
+    await append(backend, backupId, lines(101, 103));
+    await tail.received(103, 30_000);
+    assert.deepEqual(tail.history.messages(), lines(1, 103));
+  });
+
   it('go on to tails that follow them, which stay where they are', async () => {
     const backupId = await finished(200);
     await using whole = new Subscriber(backend, { backupIds: [backupId], follow: true });
