@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { renameSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { pino } from 'pino';
+import { SegmentWriter } from '../../../src/segment/message.ts';
 import { type Backend, startBackend, startReplica } from '../../support/backend.ts';
 import { eventually } from '../../support/eventually.ts';
 import { refused } from '../../support/status.ts';
@@ -103,7 +104,15 @@ describe('A store that', function () {
     );
     const file = `${folder.path}/${row!['key']}`;
     const whole = `${file}.whole`;
+    // A whole segment with the same ids, of which nobody knows.
+    const forged = new SegmentWriter(backupId);
+    const ids = Array.from({ length: Number(row!['lastid']) }, (_, i) => BigInt(i + 1));
+    forged.add(
+      ids.map(id => ({ id, level: 40, message: 'x', seconds: 1n, nanos: 0, attempt: 0, appendedMicros: undefined })),
+    );
+    const { object } = await forged.finish();
     const cases: [problem: string, spoil: () => void][] = [
+      ['damaged', () => writeFileSync(file, object)],
       ['missing', () => renameSync(file, whole)],
       ['damaged', () => truncateSync(file, statSync(file).size - 1)],
       ['damaged', () => writeFileSync(file, Buffer.alloc(statSync(file).size, 7))],
