@@ -1,9 +1,11 @@
 import assert from 'node:assert/strict';
-import { Status } from '../../../src/gen/backup/v1/controller_pb.ts';
+import { Operation, Purpose, Status, Type } from '../../../src/gen/backup/v1/controller_pb.ts';
+import { CourseView } from '../../../src/gen/backup/v1/course_pb.ts';
+import { LogLevel } from '../../../src/gen/backup/v1/entry_pb.ts';
 import { type Backend, startBackend, startReplica } from '../../support/backend.ts';
 import { eventually } from '../../support/eventually.ts';
 import { Subscriber } from '../../support/subscriber.ts';
-import { append, finish, newBackup } from '../../support/writing.ts';
+import { append, finish, newBackup, newBackupId } from '../../support/writing.ts';
 import { type GivenLog, putLogs } from '../retention/log-rows.ts';
 import { DAY } from '../retention/rows.ts';
 import { eager, type Folder, moveAll, newFolder, silence, standing } from './moving.ts';
@@ -124,6 +126,47 @@ describe('Logs that are moved, and removed', function () {
       }
     }
     await nothingLeft();
+  });
+
+  it('are counted in the report of their course, as far as they are kept', async () => {
+    const backupId = newBackupId();
+    await backend.courses.upsertCourses({ courses: [{ courseId: 7n }] });
+    await backend.controllers.createController({
+      backupId,
+      operation: Operation.BACKUP,
+      type: Type.COURSE,
+      itemId: 7n,
+      purpose: Purpose.AUTOMATED,
+    });
+    for (const [level, count] of [
+      [LogLevel.INFO, 90],
+      [LogLevel.ERROR, 30],
+      [LogLevel.INFO, 5],
+    ] as const)
+      await append(
+        backend,
+        backupId,
+        Array.from({ length: count }, (_, i) => `line ${i} ${'x'.repeat(60)}`),
+        level,
+      );
+    await finish(backend, backupId);
+    const counts = async () => {
+      const { courses } = await backend.courses.listCourses({ view: CourseView.REPORT });
+      return courses[0]!.report!.logCounts.map(({ level, count }) => [level, Number(count)]);
+    };
+    const before = await counts();
+    assert.deepEqual(before, [
+      [LogLevel.ERROR, 30],
+      [LogLevel.INFO, 95],
+    ]);
+    await moved();
+    assert.deepEqual(await counts(), before);
+    await backend.logs.purgeLogs({ backupId, maxEntries: 95 });
+    assert.deepEqual(await counts(), [
+      [LogLevel.ERROR, 25],
+      [LogLevel.INFO, 5],
+    ]);
+    assert.equal(backend.app.archive.reads.lost, 0);
   });
 
   it('are found by retention, the log with the oldest entry first', async () => {
