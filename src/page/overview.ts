@@ -1,12 +1,12 @@
 import { StatusError } from '../errors.ts';
 import type { Origin } from '../grpc/local.ts';
+import { RecentAnswers } from './answers.ts';
 import { type ReportPage, reportPage } from './attention.ts';
 import { type Counts, figures } from './figures.ts';
 import { type Html, html } from './html.ts';
 import { layout } from './layout.ts';
 import { type Asked, report } from './report.ts';
 import type { Services } from './services.ts';
-import { RecentAnswers } from './answers.ts';
 import { kindNamed } from './status.ts';
 
 /** The page as a whole, with figures and report as they are now; what is live is filled in by the browser. */

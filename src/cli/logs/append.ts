@@ -93,4 +93,4 @@ function tell(notes: Notes, { written, kept, dropped, pieces, mended }: Tally): 
 }
 
 /** Milliseconds. */
-const LAST_WORDS_MS = 2000;
+const LAST_WORDS_MS = 5000;

@@ -128,7 +128,9 @@ describe('backupctl logs append', function () {
     append.stdin.write('one\ntwo\nunfin');
     await eventually(async () => assert.equal(await keptIn(backend, backupId), 2));
     append.kill('SIGINT');
-    append.stdin.end('ished\nlast words');
+    append.stdin.write('ished\n');
+    await eventually(async () => assert.equal(await keptIn(backend, backupId), 3));
+    append.stdin.end('last words');
     assert.equal(await append.exit(), 130, append.err());
     assert.deepEqual(await messages(backend, backupId), ['one', 'two', 'unfinished', 'last words']);
 
