@@ -34,6 +34,10 @@ import { payloadService } from './payload/service.ts';
 import { replicaService } from './replica/service.ts';
 import { retain } from './retention/rounds.ts';
 import { retentionServices } from './retention/service.ts';
+import { Archive } from './segment/archive.ts';
+import type { Credentials } from './segment/location.ts';
+import { openStore } from './segment/open.ts';
+import { moveOldLogs, type SegmentRounds } from './segment/rounds.ts';
 import { readBacklog } from './summary/backlog.ts';
 import { summaryService } from './summary/service.ts';
 import { Hub as Tails } from './tail/hub.ts';
@@ -53,6 +57,8 @@ export type App = AsyncDisposable & {
   readonly doorbell: Doorbell;
   readonly watches: Watch;
   readonly tails: Tails;
+  readonly archive: Archive;
+  readonly segments: SegmentRounds;
   /** Where /metrics is, if it is anywhere. */
   readonly metricsPort: number | undefined;
   /** Host and port of the status page, if there is one. */
@@ -132,7 +138,14 @@ export async function startApp(config: Config, log: Logger): Promise<App> {
     tails.appended(backupId, entries, appended);
     doorbell.ringElsewhere(backupId);
   };
-  const retention = retentionServices({ orm, pool, doorbell });
+  const store = config.SEGMENT_STORE && (await openStore(config.SEGMENT_STORE, credentialsOf(config)));
+  const archive = new Archive({
+    pool,
+    store,
+    cacheBytes: config.SEGMENT_CACHE_BYTES,
+    lost: problem => log.error(problem, 'a segment of a log is lost'),
+  });
+  const retention = retentionServices({ orm, pool, archive, doorbell });
   const appender = new Appender(sqlOn(hot), { mostBytes: config.APPEND_QUEUE_BYTES, probe });
 
   const ages = {
@@ -200,7 +213,7 @@ export async function startApp(config: Config, log: Logger): Promise<App> {
         }),
         served(LogService, {
           ...logService({
-            pool,
+            source: { pool, archive },
             appender,
             tell,
             tokens,
@@ -223,7 +236,7 @@ export async function startApp(config: Config, log: Logger): Promise<App> {
           ...tailService({
             source: {
               hub: tails,
-              pool,
+              source: { pool, archive },
               options: {
                 page,
                 heartbeatMs: config.TAIL_HEARTBEAT,
@@ -304,7 +317,14 @@ export async function startApp(config: Config, log: Logger): Promise<App> {
   opening.use(expireRequests(pool, config.REQUEST_RETENTION, log));
   opening.use(sweepChunks(pool, log));
   opening.use(expireCourseRuns(pool, config.COURSE_RUN_RETENTION, log));
-  const retaining = opening.use(retain({ pool, doorbell, log }, ages));
+  const retaining = opening.use(retain({ pool, archive, doorbell, log }, ages));
+  const segments = opening.use(
+    moveOldLogs(
+      store && { pool, store, log },
+      config.SEGMENT_AFTER === undefined ? undefined : { after: config.SEGMENT_AFTER, bytes: config.SEGMENT_BYTES },
+      config.SEGMENT_INTERVAL,
+    ),
+  );
   const metrics = opening.use(
     await telemetry.serve({
       health: server.health,
@@ -315,6 +335,8 @@ export async function startApp(config: Config, log: Logger): Promise<App> {
       doorbell,
       sweeps,
       retention: retaining,
+      archive,
+      segments,
       pools: { main: pool, hot },
       readBacklog: () => readBacklog(sqlOn(hot)),
     }),
@@ -329,9 +351,19 @@ export async function startApp(config: Config, log: Logger): Promise<App> {
     doorbell,
     watches,
     tails,
+    archive,
+    segments,
     metricsPort: metrics?.port,
     pageAddress: statusPage?.address,
     [Symbol.asyncDispose]: () => open.disposeAsync(),
+  };
+}
+
+function credentialsOf({ AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN }: Config): Credentials {
+  return {
+    accessKeyId: AWS_ACCESS_KEY_ID ?? '',
+    secretAccessKey: AWS_SECRET_ACCESS_KEY ?? '',
+    sessionToken: AWS_SESSION_TOKEN,
   };
 }
 

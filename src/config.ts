@@ -2,6 +2,7 @@ import { z } from 'zod';
 import { parseSchedule } from './course/schedule.ts';
 import { parseCertificateScopes } from './identity/certificate.ts';
 import { isLoopback, missingFor } from './identity/exposure.ts';
+import { parseLocation } from './segment/location.ts';
 
 const pause = z
   .string()
@@ -198,6 +199,24 @@ export const settings = z.object({
     .default('off')
     .describe("Only say in the service's own log what would be deleted"),
   RETENTION_INTERVAL: duration.prefault('1h').describe('How often to look for what is too old'),
+  SEGMENT_STORE: parsed(parseLocation)
+    .optional()
+    .describe(
+      'Where old log entries go: "s3://bucket/prefix?endpoint=https://...&region=..." or "file:///folder", the same of all replicas; without it they stay in the database',
+    ),
+  SEGMENT_AFTER: age
+    .prefault('off')
+    .describe('Move the entries of logs whose run has finished to SEGMENT_STORE when nothing was appended for so long'),
+  SEGMENT_INTERVAL: duration.prefault('10m').describe('How often to look for such logs'),
+  SEGMENT_BYTES: integer(1024, 16_777_216)
+    .prefault('2097152')
+    .describe('How long the texts of one segment are at most; what reads one entry reads its segment'),
+  SEGMENT_CACHE_BYTES: integer(0, 2_147_483_647)
+    .prefault('33554432')
+    .describe('How much of the segments that were read last this replica keeps'),
+  AWS_ACCESS_KEY_ID: z.string().min(1).optional().describe('Who asks the store, where that is S3'),
+  AWS_SECRET_ACCESS_KEY: z.string().min(1).optional().describe('What proves it'),
+  AWS_SESSION_TOKEN: z.string().min(1).optional().describe('What belongs to both where they are temporary'),
   COURSE_SCHEDULE: parsed(parseSchedule)
     .optional()
     .describe(
@@ -279,6 +298,10 @@ function disagreements(config: Config): Disagreement[] {
   );
   if (config.DOORBELL_URL && config.NOTIFY === 'off') found.push(['DOORBELL_URL', 'says nothing with NOTIFY=off']);
   if (TLS_CLIENT_SCOPES && TOKEN_JWKS) found.push(['TLS_CLIENT_SCOPES', 'says nothing where tokens do (TOKEN_JWKS)']);
+  const { SEGMENT_STORE, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY } = config;
+  if (SEGMENT_STORE?.kind === 's3' && !(AWS_ACCESS_KEY_ID && AWS_SECRET_ACCESS_KEY))
+    found.push(['SEGMENT_STORE', 'needs AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY']);
+  if (config.SEGMENT_AFTER !== undefined && !SEGMENT_STORE) found.push(['SEGMENT_AFTER', 'needs SEGMENT_STORE']);
   const missing = missingFor(LISTEN, { tls: !!TLS_CERT, clientCa: !!TLS_CLIENT_CA, tokens: !!TOKEN_JWKS });
   if (missing.length > 0 && INSECURE === 'off') {
     const remedy = `set ${missing.join('; and ')}; or INSECURE=on`;
@@ -317,7 +340,7 @@ export function loadConfig(env: Record<string, string | undefined>): Config {
     : result.error.issues.map(({ path: [name], message }) => [String(name), message]);
   if (result.success && wrong.length === 0) return result.data;
   const problems = wrong.map(([name, message]) => {
-    const value = /^(DATABASE|DOORBELL)_.*URL$/.test(name!) ? '...' : env[name!]; // those hold passwords
+    const value = /^((DATABASE|DOORBELL)_.*URL|AWS_.*)$/.test(name!) ? '...' : env[name!]; // those hold passwords
     return `  ${name}=${value}: ${message}`;
   });
   throw new ConfigError(`These settings are wrong:\n${problems.join('\n')}`);

@@ -47,6 +47,8 @@ export const LogHead = defineEntity({
     lastId: p.bigint().name('lastid'),
     /** `lastId` when the controller finished. */
     sealedId: p.bigint().name('sealedid').nullable(),
+    /** Entries up to this one are in segments (`src/segment/`), and not in `backup_logs`; the last one of a log never is. */
+    movedId: p.bigint().name('movedid').default(0),
     /** When it grew last, in epoch microseconds; entries that come with no time get this one, so it never goes backwards. */
     lastMicros: p.bigint().name('lastmicros').default(0),
     /** The minute of it, since the epoch: for an index that most appends need not write. */

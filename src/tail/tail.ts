@@ -1,7 +1,7 @@
-import type { Pool } from 'pg';
 import { type Farewell, lifespan } from '../lifespan.ts';
 import type { PageLimits } from '../log/page.ts';
 import { rideOut } from '../outage.ts';
+import type { Logs } from '../segment/archive.ts';
 import { diverged, FollowedLog } from './followed.ts';
 import type { Hub } from './hub.ts';
 import { type Start, startPositions } from './start.ts';
@@ -42,7 +42,7 @@ export type TailEvent = { logs: readonly FollowedLog[] } & (
   | { kind: 'end'; reason: EndReason; backupId?: string }
 );
 
-export type TailSource = { hub: Hub; pool: Pool; options: TailOptions };
+export type TailSource = { hub: Hub; source: Logs; options: TailOptions };
 
 /**
  * Every entry of some logs from a start on, in the order of ids within each: one loop over pages for history and live alike. It delivers what
@@ -61,14 +61,14 @@ export async function* tail(
 }
 
 async function* follow(
-  { hub, pool, options }: TailSource,
+  { hub, source, options }: TailSource,
   request: TailRequest,
   stop: AbortSignal,
 ): AsyncGenerator<TailEvent> {
   const { backupIds, maxLevel } = request;
   const riding = <T>(read: () => Promise<T>) => rideOut(read, options.outageMs, stop);
 
-  const starts = await riding(() => startPositions(pool, backupIds, request.start, maxLevel));
+  const starts = await riding(() => startPositions(source, backupIds, request.start, maxLevel));
   using reader = hub.join(backupIds);
   await reader.looked(performance.now(), stop);
   const logs = reader.logs.map(log => new FollowedLog(log, starts.get(log.backupId)!));
@@ -99,7 +99,7 @@ async function* follow(
     for (const log of logs) {
       if (log.lag === 0n && !(proving && !log.proved)) continue;
       const asked = { upTo: log.target, maxLevel };
-      const page = await riding(async () => log.log.page(pool, log.position, asked, options.page));
+      const page = await riding(async () => log.log.page(source, log.position, asked, options.page));
       if (page === 'diverged') throw diverged(log.backupId);
       if (page === 'cut') {
         await reader.looked(performance.now(), stop); // which says what has happened
@@ -107,7 +107,7 @@ async function* follow(
       }
       log.position = page.end;
       // The next one is read while this one is on its way.
-      if (log.lag >= BigInt(options.page.entries)) log.log.readAhead(pool, page.end, asked, options.page);
+      if (log.lag >= BigInt(options.page.entries)) log.log.readAhead(source, page.end, asked, options.page);
       if (page.entries > 0) {
         told = performance.now();
         yield { kind: 'entries', backupId: log.backupId, page, logs };

@@ -17,12 +17,14 @@ const TABLES = [
   'backup_log_heads',
   'backup_log_imports',
   'backup_log_requests',
+  'backup_log_segments',
   'backup_log_writers',
   'backup_logs',
   'backup_payload_chunks',
   'backup_payloads',
   'backup_removals',
   'backup_requests',
+  'backup_segment_removals',
   'backup_settings',
 ];
 
