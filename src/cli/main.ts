@@ -1,5 +1,6 @@
 import { Command } from 'commander';
 import { canaryCommand } from './canary.ts';
+import { engineCommand } from './engine.ts';
 import { importCommand } from './import.ts';
 import { migrateCommand } from './migrate.ts';
 
@@ -7,7 +8,8 @@ const program = new Command('backup-management')
   .description('Tools for those who run Backup Management.')
   .addCommand(importCommand(process.env))
   .addCommand(canaryCommand())
-  .addCommand(migrateCommand(process.env));
+  .addCommand(migrateCommand(process.env))
+  .addCommand(engineCommand(process.env));
 tellWrongUse(program);
 await program.parseAsync();
 

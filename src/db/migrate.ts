@@ -2,17 +2,36 @@ import { readdir } from 'node:fs/promises';
 import { parse } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import pg from 'pg';
+import { type Engine, misfit, readEngine, readNextEngine } from './engine.ts';
+import { layOut } from './layout.ts';
 import { MIGRATIONS, openOrm } from './orm.ts';
+import { sqlOn } from './sql.ts';
 
 /**
  * Brings the schema up to date, and returns the names of the migrations that did. One replica at a time does it, the others wait; the lock goes
  * with the connection, however it ends. All of them are one transaction: when one fails nothing has changed. A statement that waits for a lock has
  * everybody wait behind it who uses the table; it gives up soon, and all are tried again a little later.
+ *
+ * A database in which nothing was written yet is laid out for the engine. Of one that has data and another engine it only says so.
  */
-export async function migrate(url: string): Promise<string[]> {
+export async function migrate(url: string, engine?: Engine): Promise<string[]> {
   await using client = await connected(url);
-  if ((await missing(client)).length === 0) return [];
+  if ((await missing(client)).length === 0 && (await fits(client, engine))) return [];
   await client.query('select pg_advisory_lock($1)', [LOCK]);
+  const names = await bringUp(client, url);
+  if (!(await fits(client, engine))) await lay(client, engine!);
+  return names;
+}
+
+async function bringUp(client: pg.Client, url: string): Promise<string[]> {
+  const names = await missing(client);
+  if (names.length === 0) return [];
+  // The twins of its tables would stay as they are, and refuse what is written into the tables.
+  const next = (await isThere(client)) && (await readNextEngine(sqlOn(client)));
+  if (next)
+    throw new Error(
+      `the database is being moved to ${next}: \`npm run cli -- engine ${next}\` of the version before ends that`,
+    );
   const orm = await openOrm({
     url,
     poolSize: 2,
@@ -22,22 +41,29 @@ export async function migrate(url: string): Promise<string[]> {
     log: () => {},
   });
   try {
-    for (let attempt = 1; ; attempt++) {
-      try {
-        return (await orm.migrator.up()).map(({ name }) => name);
-      } catch (error) {
-        if (!isLocked(error) || attempt === ATTEMPTS) throw error;
-        await delay(PAUSE_MS);
-      }
-    }
+    return await whileLocked(async () => (await orm.migrator.up()).map(({ name }) => name));
   } finally {
     await orm.close();
   }
 }
 
-/** Fails unless all migrations of this version are there. Those of a later one may be, too. */
-export async function requireSchema(url: string): Promise<void> {
+/** Fails unless all migrations of this version are there, and the engine is this one. Migrations of a later version may be there, too. */
+export async function requireSchema(url: string, engine: Engine): Promise<void> {
   await using client = await connected(url);
+  await requireUpToDate(client);
+  const found = await readEngine(sqlOn(client));
+  if (found !== engine) throw misfit(found, engine);
+}
+
+/** A connection that keeps others from migrating as long as it is open. All migrations of this version must be there. */
+export async function migrating(url: string): Promise<AsyncDisposable> {
+  const client = await connected(url);
+  await client.query('select pg_advisory_lock($1)', [LOCK]);
+  await requireUpToDate(client);
+  return client;
+}
+
+async function requireUpToDate(client: pg.Client): Promise<void> {
   const names = await missing(client);
   if (names.length === 0) return;
   throw new Error(
@@ -45,13 +71,47 @@ export async function requireSchema(url: string): Promise<void> {
   );
 }
 
+async function fits(client: pg.Client, engine: Engine | undefined): Promise<boolean> {
+  return !engine || (await readEngine(sqlOn(client))) === engine;
+}
+
+/** Lays out the tables, if nothing was written yet. */
+async function lay(client: pg.Client, engine: Engine): Promise<void> {
+  await client.query(`set lock_timeout = ${LOCK_TIMEOUT_MS}`);
+  await whileLocked(async () => {
+    await client.query('begin');
+    try {
+      if (!(await layOut(sqlOn(client), engine))) throw misfit(await readEngine(sqlOn(client)), engine);
+      await client.query('commit');
+    } catch (error) {
+      await client.query('rollback');
+      throw error;
+    }
+  });
+}
+
+/** Tries again while it is somebody else's lock that it has failed for. */
+async function whileLocked<T>(work: () => Promise<T>): Promise<T> {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return await work();
+    } catch (error) {
+      if (!isLocked(error) || attempt === ATTEMPTS) throw error;
+      await delay(PAUSE_MS);
+    }
+  }
+}
+
 /** Names of those that are still to come: none at nearly every start, and the migrator takes 60 ms to find that out. */
 async function missing(client: pg.Client): Promise<string[]> {
   const names = (await readdir(MIGRATIONS)).filter(file => file.endsWith('.ts')).map(file => parse(file).name);
-  const { rows } = await client.query("select to_regclass('backup_migrations') is not null as there");
-  if (!rows[0].there) return names;
+  if (!(await isThere(client))) return names;
   const applied = new Set((await client.query('select name from backup_migrations')).rows.map(({ name }) => name));
   return names.filter(name => !applied.has(name));
+}
+
+async function isThere(client: pg.Client): Promise<boolean> {
+  return (await client.query("select to_regclass('backup_migrations') is not null as there")).rows[0].there;
 }
 
 async function connected(url: string): Promise<pg.Client & AsyncDisposable> {
@@ -61,7 +121,7 @@ async function connected(url: string): Promise<pg.Client & AsyncDisposable> {
 }
 
 /** Whether it has waited for a lock for too long, or stood in the way of somebody. */
-function isLocked(error: unknown): boolean {
+export function isLocked(error: unknown): boolean {
   for (let at = error; at instanceof Error; at = at.cause) {
     if (/^(55P03|40P01)$/.test((at as { code?: string }).code ?? '')) return true;
   }
