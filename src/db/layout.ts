@@ -74,7 +74,7 @@ async function describe(sql: Sql, table: string): Promise<{ owner: string; optio
   const [row] = await sql<{ owner: string; options: string[] | null; grants: string[] }>({
     text: `
       select pg_get_userbyid(t.relowner) as owner,
-             (select c.reloptions from pg_partition_tree(t.oid) p join pg_class c on c.oid = p.relid where p.isleaf order by c.relname limit 1) as options,
+             coalesce(t.reloptions, (select reloptions from pg_inherits join pg_class on oid = inhrelid where inhparent = t.oid order by relname limit 1)) as options,
              array(select format('grant %s on $ to %s%s', privilege_type, case grantee when 0 then 'public' else quote_ident(pg_get_userbyid(grantee)) end,
                                  case when is_grantable then ' with grant option' else '' end) from aclexplode(t.relacl)) as grants
       from pg_class t where t.oid = $1::regclass`,

@@ -57,10 +57,11 @@ export async function requireSchema(url: string, engine: Engine): Promise<void> 
 
 /** A connection that keeps others from migrating as long as it is open. All migrations of this version must be there. */
 export async function migrating(url: string): Promise<AsyncDisposable> {
-  const client = await connected(url);
+  await using opening = new AsyncDisposableStack();
+  const client = opening.use(await connected(url));
   await client.query('select pg_advisory_lock($1)', [LOCK]);
   await requireUpToDate(client);
-  return client;
+  return opening.move();
 }
 
 async function requireUpToDate(client: pg.Client): Promise<void> {

@@ -6,7 +6,7 @@ import { isLocked, migrating } from './migrate.ts';
 import { type Sql, sqlOn, transaction } from './sql.ts';
 
 /** Told of each batch: how many rows of the table were copied so far by this process. */
-export type Progress = (table: string, rows: number) => void;
+export type Progress = (table: string, rows: number) => void | Promise<void>;
 
 /**
  * Moves a database with data to another engine while replicas serve: every table gets a twin beside it, into which triggers write whatever
@@ -30,7 +30,8 @@ export async function moveTo(url: string, engine: Engine, told: Progress): Promi
   for (const table of DIVIDED) await copy(pool, table, told);
   for (const table of DIVIDED) await sql({ text: `analyze ${twinOf(table)}`, values: [] });
   await verify(sql);
-  return patiently(async () => {
+  // With `await`: else the connections are closed first.
+  return await patiently(async () => {
     let locked = 0;
     await transaction(pool, async sql => {
       await lockTables(sql);
@@ -153,7 +154,7 @@ async function copy(pool: pg.Pool, table: (typeof DIVIDED)[number], told: Progre
     if (!batch) return;
     after = batch.last!;
     rows += batch.count;
-    told(table, rows);
+    await told(table, rows);
   }
 }
 
