@@ -17,7 +17,9 @@ import { shortenLogs } from '../../../src/log/shorten.ts';
 import { countLevels } from '../../../src/log/summary.ts';
 import { appendTogether } from '../../../src/log/together.ts';
 import { download } from '../../../src/payload/download.ts';
+import { dropStaleChunks } from '../../../src/payload/stale.ts';
 import { Upload } from '../../../src/payload/upload.ts';
+import { forgetAnswers } from '../../../src/request/forget.ts';
 import { startPositions } from '../../../src/tail/start.ts';
 import { claim, type Held } from '../../../src/work/claim.ts';
 import { report } from '../../../src/work/report.ts';
@@ -205,6 +207,35 @@ describe('On a partitioned database', function () {
           own.filter(table => /^backup_logs_/.test(table)),
         );
     }
+  });
+
+  it('what is forgotten is what is old, and nothing that has the same place in another partition', async () => {
+    await using database = await createEmptyDatabase();
+    await migrate(database.url, 'partitioned');
+    // One row in each partition, at the same place in all of them; every other one is old.
+    await database.query(`
+      with one as (
+        select distinct on (p.n) p.n, md5(i::text) as id from generate_series(0, 15) p (n), generate_series(1, 300) i
+        where satisfies_hash_partition('backup_logs'::regclass, 16, p.n, md5(i::text)::varchar) order by p.n
+      ), requests as (
+        insert into backup_log_requests (backupid, requestid, digest, firstid, lastid, dropped, created_at)
+        select id, gen_random_uuid(), '', 1, 1, 0, extract(epoch from now())::bigint - (n % 2) * 100000 from one
+      )
+      insert into backup_payload_chunks (backupid, uploadid, n, data, created_at)
+      select id, gen_random_uuid(), 1, '', extract(epoch from now())::bigint - (n % 2) * 100000 from one`);
+    const left = async (table: string) =>
+      (await database.query(`select right(tableoid::regclass::text, 2)::int as n from ${table} order by 1`)).map(
+        ({ n }) => n,
+      );
+    const all = Array.from({ length: 16 }, (_, n) => n);
+    assert.deepEqual([await left('backup_log_requests'), await left('backup_payload_chunks')], [all, all]);
+    const { pool, [Symbol.asyncDispose]: close } = explaining(database.url, { hot: false });
+    const never = new AbortController().signal;
+    assert.equal(await forgetAnswers(pool, 50_000_000, never), 8);
+    assert.equal(await dropStaleChunks(pool, never), 8);
+    await close();
+    const fresh = all.filter(n => n % 2 === 0);
+    assert.deepEqual([await left('backup_log_requests'), await left('backup_payload_chunks')], [fresh, fresh]);
   });
 
   function requested(
