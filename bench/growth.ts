@@ -46,7 +46,7 @@ async function measured(server: Connection, url: string, engine: Engine, rounds:
     await using connection = await connect(own);
     for (const [i, size] of SIZES.entries()) {
       await fill(connection.client, (SIZES[i - 1] ?? 0) / PER_LOG, size / PER_LOG);
-      for (const [kind, one] of Object.entries(await costsOf(connection, rounds))) {
+      for (const [kind, one] of await costsOf(connection, rounds)) {
         costs.set(kind, [...(costs.get(kind) ?? []), one]);
         const told = one.map(cost => cost.toFixed(cost < 100 ? 2 : 0)).join(' ');
         console.log(`  ${engine.padEnd(12)} ${size.toExponential().padEnd(5)} entries  ${kind.padEnd(28)} (${told})`);
@@ -79,7 +79,7 @@ async function fill(client: pg.Client, from: number, to: number): Promise<void> 
 }
 
 /** Of one entry, by what it is; ascending. */
-async function costsOf({ client, pid }: Connection, rounds: number): Promise<Record<string, number[]>> {
+async function costsOf({ client, pid }: Connection, rounds: number): Promise<Map<string, number[]>> {
   const { rows } = await client.query(`select backupid from backup_log_heads order by random() limit ${ACTIVE}`);
   const logs: string[] = rows.map(row => row.backupid);
   const entries = [{ level: 40, message: LINE, at: undefined }];
@@ -100,17 +100,19 @@ async function costsOf({ client, pid }: Connection, rounds: number): Promise<Rec
         ),
     },
   };
-  const costs: Record<string, number[]> = {};
+  const costs = new Map<string, number[]>();
   for (const [way, { calls, each, run }] of Object.entries(ways))
     for (let round = 0; round < rounds; round++) {
       const before = await spent(client, pid);
       for (let i = 0; i < calls; i++) await run();
       const after = await spent(client, pid);
       for (const kind of [PROCESS, WAL, PAGES])
-        (costs[`${way}, ${kind}`] ??= []).push((after[kind] - before[kind]) / (calls * each));
+        costs.set(`${way}, ${kind}`, [
+          ...(costs.get(`${way}, ${kind}`) ?? []),
+          (after[kind] - before[kind]) / (calls * each),
+        ]);
     }
-  for (const all of Object.values(costs)) all.sort((a, b) => a - b);
-  return costs;
+  return new Map([...costs].map(([kind, all]) => [kind, all.toSorted((a, b) => a - b)]));
 }
 
 /** So far: microseconds of the server's process, bytes of the journal, pages read. */

@@ -133,7 +133,7 @@ describe('A database with data', function () {
     let waited: Promise<void> | undefined;
     await moveTo(database.url, 'partitioned', async table => {
       if (table !== 'backup_logs') return commit();
-      if (waited) return;
+      if (waited !== undefined) return;
       deleting = await locked(database, `delete from backup_logs where ${last}`);
       waited = deleting.waited().then(commit);
       await database.query(
