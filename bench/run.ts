@@ -12,6 +12,7 @@ import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { startEmbeddedPostgres } from '../src/db/embedded.ts';
 import { appends } from './append.ts';
+import { costs } from './costs.ts';
 import { fanOuts } from './fan-out.ts';
 import { type Figure, print } from './figure.ts';
 import { gets } from './get.ts';
@@ -26,6 +27,7 @@ import { memory } from './memory.ts';
 import { payloads } from './payload.ts';
 import { progress } from './progress.ts';
 import { queue } from './queue.ts';
+import { replicas } from './replicas.ts';
 import { starts } from './start.ts';
 import { telemetry } from './telemetry.ts';
 import { watches } from './watch.ts';
@@ -47,6 +49,8 @@ const benchmarks = {
   watch: watches,
   payload: payloads,
   queue,
+  replicas,
+  costs,
   start: starts,
   memory,
   telemetry,

@@ -1,55 +1,25 @@
-import { setTimeout as delay } from 'node:timers/promises';
 import { timestampDate } from '@bufbuild/protobuf/wkt';
-import { Status } from '../src/gen/backup/v1/controller_pb.ts';
-import { LogLevel } from '../src/gen/backup/v1/entry_pb.ts';
-import {
-  type LogEntry,
-  TailEnd_Reason,
-  type TailLogsRequest,
-  type TailLogsResponse,
-} from '../src/gen/backup/v1/log_pb.ts';
-import { connect, mayPass, messageOf } from './client.ts';
-
-export type TailEvent = TailLogsResponse['event'];
+import { type Interruption, LogLevel, Status, TailEnd_Reason, type TailEvent } from '../src/client/main.ts';
+import type { LogEntry } from '../src/gen/backup/v1/log_pb.ts';
+import { connect, messageOf } from './client.ts';
 
 /**
- * Every entry of some logs, from the first to the last, as soon as it is durable; ends when all of the runs have finished. It continues
- * where it was when the stream breaks or ends early, whichever replica it meets then. Ids have no gaps, so a lost or doubled entry is an
- * error here.
+ * Every entry of some logs, from the first to the last, as soon as it is durable; ends when all of the runs have finished. Ids have no gaps, so a lost or
+ * doubled entry is an error here.
  */
-export async function* tailLogs(address: string, backupIds: string[], stop?: AbortSignal): AsyncGenerator<TailEvent> {
+export async function* tailLogs(
+  address: string,
+  backupIds: string[],
+  signal?: AbortSignal,
+  onReconnect?: (why: Interruption) => void,
+): AsyncGenerator<TailEvent> {
   using service = connect(address);
-  const options = stop ? { signal: stop } : {};
   const next = new Map(backupIds.map(id => [id, 1n]));
-  let wanted = backupIds;
-  let start: TailLogsRequest['start'] = { case: undefined };
-  let heard = Date.now();
-  while (wanted.length > 0) {
-    let reason: TailEnd_Reason = TailEnd_Reason.UNSPECIFIED;
-    try {
-      const stream = service.logs.tailLogs({ backupIds: wanted, start, untilFinished: true }, options);
-      for await (const { event } of stream) {
-        heard = Date.now();
-        if (event.case === 'entries') checkIds(next, event.value.backupId, event.value.entries);
-        if (event.case === 'truncated') next.set(event.value.backupId, event.value.toId + 1n);
-        yield event;
-        // Only now, when the event was dealt with. Who must not lose an entry in a crash of his own keeps the token with what he made of it.
-        if (event.value && 'resumeToken' in event.value && event.value.resumeToken)
-          start = { case: 'resumeToken', value: event.value.resumeToken };
-        if (event.case === 'end') {
-          reason = event.value.reason;
-          const { backupId } = event.value;
-          if (reason === TailEnd_Reason.DELETED) wanted = wanted.filter(id => id !== backupId);
-        }
-      }
-    } catch (error) {
-      stop?.throwIfAborted();
-      const mayGoOn = mayPass(error) || reason === TailEnd_Reason.TOKEN_EXPIRED;
-      if (!mayGoOn || Date.now() - heard > 60_000) throw error;
-    }
-    if (reason === TailEnd_Reason.SEALED) return;
-    // MAX_AGE, SLOW_CONSUMER, DRAINING, TOKEN_EXPIRED, or a connection that broke: again, with the token.
-    if (reason !== TailEnd_Reason.DELETED) await delay(100);
+  const more = { ...(signal && { signal }), ...(onReconnect && { onReconnect }) };
+  for await (const event of service.tail({ backupIds, untilFinished: true, ...more })) {
+    if (event.case === 'entries') checkIds(next, event.value.backupId, event.value.entries);
+    if (event.case === 'truncated') next.set(event.value.backupId, event.value.toId + 1n);
+    yield event;
   }
 }
 
@@ -98,7 +68,8 @@ if (import.meta.main) {
   let received = 0;
   try {
     if (!address || backupIds.length === 0) throw new Error('usage: node examples/tail.ts <address> <backup id>...');
-    for await (const event of tailLogs(address, backupIds)) {
+    const onReconnect = ({ reason }: Interruption) => console.error(`the stream has ended: ${reason}`);
+    for await (const event of tailLogs(address, backupIds, undefined, onReconnect)) {
       if (event.case === 'entries') received += event.value.entries.length;
       for (const line of linesOf(event)) console.log(line);
     }

@@ -3,30 +3,33 @@
 //   node examples/worker.ts <address>             whatever waits in the format `tar`, until it is stopped
 //   node examples/worker.ts <address> <folder>    makes a run of this folder and works that one
 //
-// --lease <seconds> is how long the service waits for a sign of life, 15 unless it is given.
-import { randomBytes, randomUUID } from 'node:crypto';
+// --lease <seconds> is how long the service waits for a sign of life, 15 unless it is given; --grace <seconds> how long a run may go on when the worker is
+// stopped, 10 unless it is given. A run that takes longer goes back into the queue.
+import { randomBytes } from 'node:crypto';
+import { rm } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import {
-  type ClaimedController,
+  type Connection,
   Execution,
   Operation,
+  Outcome,
   Purpose,
+  type RunEnd,
   Status,
   Type,
-} from '../src/gen/backup/v1/controller_pb.ts';
+} from '../src/client/main.ts';
 import { checkFolder } from './archive.ts';
 import { backUp, type Done } from './backup.ts';
-import { connect, LIMIT, messageOf, patiently } from './client.ts';
-import { LeaseLost } from './lease.ts';
+import { connect, messageOf } from './client.ts';
 
 /** What this worker understands: it claims nothing else. */
 const FORMAT = 'tar';
 
-const LEASE_SECONDS = 15;
+const WORKER = `${hostname()} ${process.pid}`;
 
-type Service = ReturnType<typeof connect>;
+export type Times = { leaseSeconds?: number; graceMs?: number };
 
 export function newBackupId(): string {
   return randomBytes(16).toString('hex');
@@ -34,11 +37,10 @@ export function newBackupId(): string {
 
 /** Makes a run of a folder that waits for a worker. */
 export async function enqueue(
-  { controllers }: Service,
+  { controllers }: Connection,
   { folder, backupId = newBackupId(), format = FORMAT }: { folder: string; backupId?: string; format?: string },
-  stop: AbortSignal,
 ): Promise<string> {
-  const request = {
+  await controllers.createController({
     backupId,
     operation: Operation.BACKUP,
     type: Type.COURSE,
@@ -48,99 +50,96 @@ export async function enqueue(
     status: Status.AWAITING,
     execution: Execution.DELAYED,
     payload: Buffer.from(JSON.stringify({ folder })),
-    requestId: randomUUID(),
-  };
-  await patiently(() => controllers.createController(request, LIMIT), stop);
+  });
   return backupId;
 }
 
-/** Backs one folder up: makes a run that nobody else claims, because its format is its own, and works it. */
+/** Works what waits, one run after another, until the process is told to stop. */
+export async function workAll(address: string, { leaseSeconds = 15, graceMs = 10_000 }: Times = {}): Promise<void> {
+  using service = connect(address);
+  let done: Done | undefined;
+  await service.work({
+    worker: WORKER,
+    filter: { format: FORMAT },
+    leaseSeconds,
+    graceMs,
+    async handler(run) {
+      console.log(`backup ${run.backupId}`);
+      done = undefined;
+      done = await backUp(run);
+    },
+    // One run that went wrong is told in its log, and is no reason to leave the others.
+    onEnd: (_, { result, error }) => {
+      if (result === Outcome.SUCCEEDED) say(done!);
+      else console.error(`${nameOf(result)}: ${messageOf(error)}`);
+      if (done && result === 'LOST') void rm(done.file, { force: true });
+    },
+    onTrouble: error => console.error(messageOf(error)),
+  });
+}
+
+/** Backs one folder up: makes a run that nobody else claims, because its format is its own, and works it. It fails when it is stopped. */
 export async function backUpFolder(
   address: string,
   folder: string,
   backupId: string,
   stop: AbortSignal,
-  leaseSeconds = LEASE_SECONDS,
+  leaseSeconds = 15,
 ): Promise<Done> {
   await checkFolder(folder);
   using service = connect(address);
   const format = `${FORMAT}-${backupId.slice(0, 16)}`;
-  await enqueue(service, { folder, backupId, format }, stop);
-  const claimed = await claim(service, format, leaseSeconds, stop);
-  if (!claimed) {
-    await service.controllers.cancelController({ backupId, reason: 'its worker has left' }, LIMIT).catch(() => {});
-    stop.throwIfAborted();
-    throw new Error('the run was not given to its worker');
-  }
-  return await backUp(service, claimed, leaseSeconds, stop);
-}
-
-/** Works what waits, one run after another, until it is stopped. */
-export async function workAll(address: string, stop: AbortSignal, leaseSeconds = LEASE_SECONDS): Promise<void> {
-  using service = connect(address);
-  while (!stop.aborted) {
-    const claimed = await claim(service, FORMAT, leaseSeconds, stop);
-    if (!claimed) continue;
-    const { backupId } = claimed.controller!;
-    console.log(`backup ${backupId}`);
-    try {
-      say(await backUp(service, claimed, leaseSeconds, stop));
-    } catch (error) {
-      // One run that went wrong is told in its log, and is no reason to leave the others.
-      console.error(error instanceof LeaseLost ? `lost: ${error.message}` : `failed: ${messageOf(error)}`);
-    }
-  }
-}
-
-/** One run, as soon as there is one; undefined when none came for a while, or the worker is stopped. */
-async function claim(
-  { controllers }: Service,
-  format: string,
-  leaseSeconds: number,
-  stop: AbortSignal,
-): Promise<ClaimedController | undefined> {
-  // An answer that was lost is given again to the same request id, instead of a lease that nobody knows of.
-  const request = {
-    worker: `${hostname()} ${process.pid}`,
+  await enqueue(service, { folder, backupId, format });
+  const over = new AbortController();
+  let done: Done | undefined;
+  let end: RunEnd | undefined;
+  await service.work({
+    worker: WORKER,
     filter: { format },
-    leaseDuration: { seconds: BigInt(leaseSeconds) },
-    wait: { seconds: 10n },
-    requestId: randomUUID(),
-  };
-  try {
-    const { claimed } = await patiently(
-      () => controllers.claimControllers(request, { timeoutMs: 20_000, signal: stop }),
-      stop,
-    );
-    return claimed[0];
-  } catch (error) {
-    if (stop.aborted) return undefined;
-    throw error;
-  }
+    leaseSeconds,
+    signal: AbortSignal.any([stop, over.signal]),
+    drainOn: [],
+    async handler(run) {
+      done = await backUp(run, stop);
+    },
+    onEnd: (_, how) => {
+      end = how;
+      over.abort();
+    },
+  });
+  if (end?.result === Outcome.SUCCEEDED) return done!;
+  if (!end) await service.controllers.cancelController({ backupId, reason: 'its worker has left' }).catch(() => {});
+  stop.throwIfAborted();
+  throw end?.error ?? new Error('the run was not given to its worker');
 }
 
 function say({ file, files, bytes, logEntries }: Done): void {
   console.log(`archive: ${file} (${files} files, ${bytes} bytes)\nlog entries written: ${logEntries}`);
 }
 
+function nameOf(result: RunEnd['result']): string {
+  if (typeof result === 'string') return result.toLowerCase();
+  return result === Outcome.CANCELLED ? 'cancelled' : 'failed';
+}
+
 if (import.meta.main) {
   const { values, positionals } = parseArgs({
     allowPositionals: true,
-    options: { lease: { type: 'string', default: String(LEASE_SECONDS) } },
+    options: { lease: { type: 'string', default: '15' }, grace: { type: 'string', default: '10' } },
   });
   const [address, folder] = positionals;
-  const stop = new AbortController();
-  for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
-    process.on(name, () => stop.abort(new Error(`interrupted by ${name}`)));
-  }
   try {
     if (!address) throw new Error('usage: node examples/worker.ts <address> [<folder>] [--lease <seconds>]');
     const leaseSeconds = Number(values.lease);
     if (folder) {
+      const stop = new AbortController();
+      for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
+        process.on(name, () => stop.abort(new Error(`interrupted by ${name}`)));
+      }
       const backupId = newBackupId();
       console.log(`backup ${backupId}`);
       say(await backUpFolder(address, resolve(folder), backupId, stop.signal, leaseSeconds));
-    } else await workAll(address, stop.signal, leaseSeconds);
+    } else await workAll(address, { leaseSeconds, graceMs: Number(values.grace) * 1000 });
   } catch (error) {
     console.error(messageOf(error));
     process.exitCode = 1;

@@ -18,6 +18,7 @@ import { guard, whileWanted } from './db/wanted.ts';
 import { ControllerService } from './gen/backup/v1/controller_pb.ts';
 import { CourseService } from './gen/backup/v1/course_pb.ts';
 import { LogService } from './gen/backup/v1/log_pb.ts';
+import { ReplicaService } from './gen/backup/v1/replica_pb.ts';
 import type { Admission } from './grpc/admission.ts';
 import { served } from './grpc/bind.ts';
 import { startServer } from './grpc/server.ts';
@@ -29,6 +30,7 @@ import { Appender } from './log/appender.ts';
 import { appendShortcut } from './log/message.ts';
 import { logService } from './log/service.ts';
 import { payloadService } from './payload/service.ts';
+import { replicaService } from './replica/service.ts';
 import { retain } from './retention/rounds.ts';
 import { retentionServices } from './retention/service.ts';
 import { readBacklog } from './summary/backlog.ts';
@@ -128,6 +130,13 @@ export async function startApp(config: Config, log: Logger): Promise<App> {
   const retention = retentionServices({ orm, pool, doorbell });
   const appender = new Appender(sqlOn(hot), { mostBytes: config.APPEND_QUEUE_BYTES, probe });
 
+  const ages = {
+    unchanged: config.RETENTION,
+    settingUi: config.RETENTION_SETTING_UI,
+    logs: config.LOG_RETENTION,
+    dryRun: config.RETENTION_DRY_RUN === 'on',
+    intervalMs: config.RETENTION_INTERVAL,
+  };
   const security = opening.use(await openSecurity(securityOf(config), log));
 
   const server = opening.use(
@@ -224,6 +233,28 @@ export async function startApp(config: Config, log: Logger): Promise<App> {
           }),
           ...retention.logs,
         }),
+        served(
+          ReplicaService,
+          replicaService({
+            pool,
+            doorbell,
+            ages,
+            // It begins after the server, so that it ends before calls do.
+            rounds: () => retaining,
+            embedded: config.DATABASE_URL === undefined,
+            patienceMs: config.DATABASE_CONNECT_TIMEOUT,
+            limits: {
+              messageBytes: config.MAX_MESSAGE_BYTES,
+              logMessageBytes: config.LOG_MAX_MESSAGE_BYTES,
+              payloadBytes: config.PAYLOAD_MAX_BYTES,
+              calls: config.MAX_CALLS,
+              streams: config.MAX_STREAMS,
+              connections: config.MAX_CONNECTIONS,
+              callTimeoutMs: config.CALL_TIMEOUT,
+              leaseDurationMs: config.LEASE_DURATION,
+            },
+          }),
+        ),
       ],
       {
         address: config.LISTEN,
@@ -250,6 +281,7 @@ export async function startApp(config: Config, log: Logger): Promise<App> {
         keepaliveTimeoutMs: config.KEEPALIVE_TIMEOUT,
         maxConnectionAgeMs: config.MAX_CONNECTION_AGE,
         maxConnectionAgeGraceMs: config.MAX_CONNECTION_AGE_GRACE,
+        delayMs: config.SHUTDOWN_DELAY,
         graceMs: config.SHUTDOWN_GRACE,
         shortcuts: [appendShortcut, ingestShortcut, ...workShortcuts],
         around: telemetry.around,
@@ -267,13 +299,6 @@ export async function startApp(config: Config, log: Logger): Promise<App> {
   opening.use(expireRequests(pool, config.REQUEST_RETENTION, log));
   opening.use(sweepChunks(pool, log));
   opening.use(expireCourseRuns(pool, config.COURSE_RUN_RETENTION, log));
-  const ages = {
-    unchanged: config.RETENTION,
-    settingUi: config.RETENTION_SETTING_UI,
-    logs: config.LOG_RETENTION,
-    dryRun: config.RETENTION_DRY_RUN === 'on',
-    intervalMs: config.RETENTION_INTERVAL,
-  };
   const retaining = opening.use(retain({ pool, doorbell, log }, ages));
   const metrics = opening.use(
     await telemetry.serve({

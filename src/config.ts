@@ -4,13 +4,14 @@ import { engines } from './db/engine.ts';
 import { parseCertificateScopes } from './identity/certificate.ts';
 import { isLoopback, missingFor } from './identity/exposure.ts';
 
-const duration = z
+const pause = z
   .string()
   .regex(/^\d+(ms|s|m|h)$/, 'must be a number with ms, s, m or h')
   .transform(
     text => Number.parseInt(text, 10) * { ms: 1, s: 1000, m: 60_000, h: 3_600_000 }[text.replace(/\d/g, '') as 's'],
   )
-  .refine(ms => ms >= 1 && ms < 2 ** 31, 'must be at least 1ms and less than 24 days');
+  .refine(ms => ms < 2 ** 31, 'must be less than 24 days');
+const duration = pause.refine(ms => ms >= 1, 'must be at least 1ms');
 
 /** In seconds. No timer runs for it, so it may be longer than the 24 days of a timer. */
 const age = z
@@ -113,6 +114,11 @@ export const settings = z.object({
     .describe('How long a call waits for a connection before it answers UNAVAILABLE'),
   CALL_TIMEOUT: duration.prefault('30s').describe('How long a call that is not a stream may take, and any statement'),
   WRITE_TIMEOUT: duration.prefault('60s').describe('How long a subscriber may take to accept one message'),
+  SHUTDOWN_DELAY: pause
+    .prefault('0s')
+    .describe(
+      'How long after SIGTERM everything is served as before, while health says NOT_SERVING: longer than a load balancer takes to see that',
+    ),
   SHUTDOWN_GRACE: duration.prefault('10s').describe('How long calls may go on after SIGTERM'),
   KEEPALIVE_TIME: duration.prefault('30s').describe('How often silent connections are pinged'),
   KEEPALIVE_TIMEOUT: duration.prefault('10s').describe('How long a ping may take'),

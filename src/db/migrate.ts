@@ -5,7 +5,7 @@ import pg from 'pg';
 import { type Engine, misfit, readEngine, readNextEngine } from './engine.ts';
 import { layOut } from './layout.ts';
 import { MIGRATIONS, openOrm } from './orm.ts';
-import { sqlOn } from './sql.ts';
+import { type Sql, sqlOn } from './sql.ts';
 
 /**
  * Brings the schema up to date, and returns the names of the migrations that did. One replica at a time does it, the others wait; the lock goes
@@ -16,7 +16,7 @@ import { sqlOn } from './sql.ts';
  */
 export async function migrate(url: string, engine?: Engine): Promise<string[]> {
   await using client = await connected(url);
-  if ((await missing(client)).length === 0 && (await fits(client, engine))) return [];
+  if ((await readSchema(sqlOn(client))).missing.length === 0 && (await fits(client, engine))) return [];
   await client.query('select pg_advisory_lock($1)', [LOCK]);
   const names = await bringUp(client, url);
   if (!(await fits(client, engine))) await lay(client, engine!);
@@ -24,10 +24,10 @@ export async function migrate(url: string, engine?: Engine): Promise<string[]> {
 }
 
 async function bringUp(client: pg.Client, url: string): Promise<string[]> {
-  const names = await missing(client);
-  if (names.length === 0) return [];
+  const { applied, missing } = await readSchema(sqlOn(client));
+  if (missing.length === 0) return [];
   // The twins of its tables would stay as they are, and refuse what is written into the tables.
-  const next = (await isThere(client)) && (await readNextEngine(sqlOn(client)));
+  const next = applied.length > 0 && (await readNextEngine(sqlOn(client)));
   if (next)
     throw new Error(
       `the database is being moved to ${next}: \`npm run cli -- engine ${next}\` of the version before ends that`,
@@ -65,10 +65,10 @@ export async function migrating(url: string): Promise<AsyncDisposable> {
 }
 
 async function requireUpToDate(client: pg.Client): Promise<void> {
-  const names = await missing(client);
-  if (names.length === 0) return;
+  const { missing } = await readSchema(sqlOn(client));
+  if (missing.length === 0) return;
   throw new Error(
-    `the database lacks ${names.join(', ')}: run \`npm run cli -- migrate\` as the role that owns the tables, or set MIGRATE=on`,
+    `the database lacks ${missing.join(', ')}: run \`npm run cli -- migrate\` as the role that owns the tables, or set MIGRATE=on`,
   );
 }
 
@@ -103,17 +103,31 @@ async function whileLocked<T>(work: () => Promise<T>): Promise<T> {
   }
 }
 
-/** Names of those that are still to come: none at nearly every start, and the migrator takes 60 ms to find that out. */
-async function missing(client: pg.Client): Promise<string[]> {
+/** Names of migrations, in their order. */
+export type Schema = {
+  /** Of this version, those that are there and those that are still to come. */
+  applied: string[];
+  missing: string[];
+  /** Of another version. */
+  unknown: string[];
+};
+
+/** None is missing at nearly every start, and the migrator takes 60 ms to find that out. */
+export async function readSchema(sql: Sql): Promise<Schema> {
   const names = (await readdir(MIGRATIONS)).filter(file => file.endsWith('.ts')).map(file => parse(file).name);
-  if (!(await isThere(client))) return names;
-  const applied = new Set((await client.query('select name from backup_migrations')).rows.map(({ name }) => name));
-  return names.filter(name => !applied.has(name));
+  const [{ there } = { there: false }] = await sql<{ there: boolean }>({ text: THERE, values: [] });
+  const rows = there
+    ? await sql<{ name: string }>({ text: 'select name from backup_migrations order by id', values: [] })
+    : [];
+  const done = new Set(rows.map(({ name }) => name));
+  return {
+    applied: names.filter(name => done.has(name)),
+    missing: names.filter(name => !done.has(name)),
+    unknown: [...done].filter(name => !names.includes(name)),
+  };
 }
 
-async function isThere(client: pg.Client): Promise<boolean> {
-  return (await client.query("select to_regclass('backup_migrations') is not null as there")).rows[0].there;
-}
+const THERE = "select to_regclass('backup_migrations') is not null as there";
 
 async function connected(url: string): Promise<pg.Client & AsyncDisposable> {
   const client = new pg.Client({ connectionString: url, application_name: 'backup-management migrations' });

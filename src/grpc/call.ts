@@ -18,6 +18,8 @@ import type { Identity } from './guard.ts';
 export type CallContext = {
   /** Identity of the call in the service's own log: the caller's `x-request-id`, or one made here. */
   readonly requestId: string;
+  /** Who calls; undefined where nobody is asked. */
+  readonly identity: Identity | undefined;
   /** Aborted when the answer is no longer wanted: cancelled, past its deadline, connection lost. */
   readonly signal: AbortSignal;
   /** Aborted, with one of `WrapUp` as the reason, when a stream should say its last words and end. */
@@ -102,6 +104,10 @@ export class Call implements CallContext {
   /** Who calls: the subject of the token or the name of the certificate; where neither is asked for, the address without the port. */
   get caller(): string {
     return this.#identity?.caller ?? this.#peer.replace(/:\d+$/, '');
+  }
+
+  get identity(): Identity | undefined {
+    return this.#identity;
   }
 
   async identify(asked: Identity | Promise<Identity>): Promise<void> {

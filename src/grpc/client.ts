@@ -100,28 +100,30 @@ function serverStreaming(method: DescMethod, channel: Client) {
 function clientStreaming(method: DescMethod, channel: Client) {
   const { path, requestSerialize, responseDeserialize } = methodDefinition(method);
   return async (requests: Requests<object>, options: Options = {}) => {
-    const answer = Promise.withResolvers<Buffer>();
     const over = new AbortController();
-    const call = channel.makeClientStreamRequest(
-      path,
-      requestSerialize,
-      responseDeserialize,
-      toMetadata(options),
-      toCallOptions(options),
-      (error, bytes) => {
-        over.abort();
-        if (error) answer.reject(error);
-        else answer.resolve(bytes!);
-      },
-    );
+    let call!: ClientWritableStream<Buffer>;
+    const answer = new Promise<Buffer>((resolve, reject) => {
+      call = channel.makeClientStreamRequest(
+        path,
+        requestSerialize,
+        responseDeserialize,
+        toMetadata(options),
+        toCallOptions(options),
+        (error, bytes) => {
+          over.abort();
+          if (error) reject(error);
+          else resolve(bytes!);
+        },
+      );
+    });
     using _link = cancelWith(options.signal, call);
     const sending = sendAll(method.input, requests, call, over.signal).catch((fault: unknown) => {
       call.cancel();
       throw fault;
     });
     // The answer may come before all is sent: a refusal does.
-    await Promise.race([sending, answer.promise]);
-    return fromBinary(method.output, await answer.promise);
+    await Promise.race([sending, answer]);
+    return fromBinary(method.output, await answer);
   };
 }
 

@@ -13,6 +13,8 @@ export type Arrival = Pick<ServerUnaryCall<unknown, unknown>, 'metadata' | 'getA
 /** Who calls, proved. */
 export type Identity = {
   readonly caller: string;
+  /** What this caller may do, in words of whoever made the guard. */
+  readonly scopes?: ReadonlySet<string>;
   /** Epoch milliseconds at which the proof ends, and with it the caller's streams. */
   readonly until?: number;
   /** Why this caller may not call this method. */

@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import type { DescMethod, DescService } from '@bufbuild/protobuf';
 import { Server, ServerCredentials } from '@grpc/grpc-js';
 import { Health } from '../gen/health/v1/health_pb.ts';
@@ -33,7 +34,9 @@ export type ServerOptions = {
   keepaliveTimeoutMs: number;
   maxConnectionAgeMs: number;
   maxConnectionAgeGraceMs: number;
-  /** How long calls may go on after the shutdown began. */
+  /** How long a shutdown only says that it will come, so that nobody sends new calls when it does. */
+  delayMs: number;
+  /** How long calls may go on then. */
   graceMs: number;
   shortcuts?: Shortcuts;
   report: (call: CallReport) => void;
@@ -101,6 +104,7 @@ export async function startServer(services: Served[], options: ServerOptions): P
     admission,
     async [Symbol.asyncDispose]() {
       health.serving = false;
+      if (options.delayMs > 0) await delay(options.delayMs);
       fortified[Symbol.dispose]();
       draining.abort();
       await within(options.graceMs, admission.idle());

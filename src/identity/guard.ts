@@ -50,8 +50,8 @@ function tokenOf({ metadata }: Arrival): string {
   throw new StatusError(ErrorReason.UNAUTHENTICATED, 'the call needs a bearer token in its metadata "authorization"');
 }
 
-function permitted({ scopes, ...identity }: Identity & { scopes: ReadonlySet<string> }, scope: string): Identity {
-  if (scopes.has(scope)) return identity;
+function permitted(identity: Identity & { scopes: ReadonlySet<string> }, scope: string): Identity {
+  if (identity.scopes.has(scope)) return identity;
   const message = `the scope ${scope} is missing`;
   return { ...identity, refusal: new StatusError(ErrorReason.SCOPE_MISSING, message, { metadata: { scope } }) };
 }

@@ -1,15 +1,18 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { ServiceError } from '@grpc/grpc-js';
 import type { Options } from '../../src/grpc/client.ts';
+import type { Replica } from '../support/backend.ts';
 import type { Dice } from '../support/dice.ts';
 import { isPassing } from '../support/status.ts';
 import type { Model } from './model.ts';
-import type { ServiceProcess } from './service-process.ts';
+
+/** A way into the service: a replica, or a balancer in front of several. */
+export type Entrance = Pick<Replica, 'controllers' | 'courses' | 'logs' | 'address'>;
 
 /** Where an actor acts, until `stop`. */
-export type Scene = { replicas: ServiceProcess[]; model: Model; dice: Dice; stop: AbortSignal };
+export type Scene = { replicas: Entrance[]; model: Model; dice: Dice; stop: AbortSignal };
 
-type Ask<T> = (replica: ServiceProcess, options: Options) => Promise<T>;
+type Ask<T> = (replica: Entrance, options: Options) => Promise<T>;
 
 /** A client as the contract wants it: sends again what may be sent again, to one replica and then to the other. */
 export class Caller {
@@ -24,7 +27,7 @@ export class Caller {
     scene.model.enter(name);
   }
 
-  get replica(): ServiceProcess {
+  get replica(): Entrance {
     return this.#scene.replicas[this.#turn % this.#scene.replicas.length]!;
   }
 
@@ -45,6 +48,7 @@ export class Caller {
       return { value };
     } catch (error) {
       if (!isPassing(error as ServiceError)) throw error;
+      this.#scene.model.broken++;
       this.#turn++;
       // One that is dead refuses at once: as fast as a loop can ask.
       await delay(20 + this.#scene.dice.below(50));

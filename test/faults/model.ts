@@ -9,6 +9,8 @@ type Line = { backupId: string; begun: number; id?: bigint; sure: boolean };
  */
 export class Model {
   acknowledged = 0;
+  /** Calls that had no answer, or one that says to come back. */
+  broken = 0;
   readonly #lines = new Map<string, Line>();
   readonly #actors = new Map<string, number>();
 

@@ -38,6 +38,9 @@ const FAKETIME = '/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1';
 /** Whether the clock of a replica can be set (Debian's package `faketime`). */
 export const hasFaketime = existsSync(FAKETIME);
 
+/** What makes a process end with the one that has started it, also when that is killed. */
+const MORTAL = existsSync('/usr/bin/setpriv') ? ['/usr/bin/setpriv', '--pdeathsig', 'KILL'] : [];
+
 /** A replica that is a process of its own, and comes back under its address; its clients and its database reach it by cables. */
 export class ServiceProcess implements Pick<Replica, 'controllers' | 'courses' | 'logs'>, AsyncDisposable {
   readonly controllers: Replica['controllers'];
@@ -49,6 +52,7 @@ export class ServiceProcess implements Pick<Replica, 'controllers' | 'courses' |
   readonly #env: Record<string, string>;
   #start: Start;
   #process: Running | undefined;
+  #serves = false;
 
   private constructor(toDatabase: Cable, toClients: Cable, start: Start, env: Record<string, string>) {
     this.toDatabase = toDatabase;
@@ -75,6 +79,11 @@ export class ServiceProcess implements Pick<Replica, 'controllers' | 'courses' |
     return `127.0.0.1:${this.toClients.port}`;
   }
 
+  /** Where it listens, without a cable. */
+  get listens(): string {
+    return this.#env['LISTEN']!;
+  }
+
   /** What the processes have said so far that is not their readiness. */
   output(): string {
     return this.#process?.output() ?? '';
@@ -82,8 +91,8 @@ export class ServiceProcess implements Pick<Replica, 'controllers' | 'courses' |
 
   /** Whether it has ended although nobody has ended it. */
   get crashed(): boolean {
-    const child = this.#process?.child;
-    return child?.exitCode !== null || child.signalCode !== null;
+    const { exitCode, signalCode } = this.#process!.child;
+    return this.#serves && (exitCode !== null || signalCode !== null);
   }
 
   async serve(start: Start = this.#start): Promise<void> {
@@ -97,12 +106,15 @@ export class ServiceProcess implements Pick<Replica, 'controllers' | 'courses' |
       FAKETIME_DONT_FAKE_MONOTONIC: '1',
     };
     const env = { ...settings, ...start.settings, ...this.#env, ...clock };
-    this.#process = run(process.execPath, [join(sources ?? '.', 'src/main.ts')], env);
+    const [command, ...args] = [...MORTAL, process.execPath, join(sources ?? '.', 'src/main.ts')];
+    this.#process = run(command!, args, env);
     await ready(this.#process);
+    this.#serves = true;
   }
 
   /** Ends it, and waits until it is gone. */
   async end(signal: 'SIGKILL' | 'SIGTERM'): Promise<void> {
+    this.#serves = false;
     this.#process!.child.kill(signal);
     await this.#process!.exit();
   }
@@ -116,7 +128,7 @@ export class ServiceProcess implements Pick<Replica, 'controllers' | 'courses' |
 }
 
 /** A client that notices a dead connection, and comes back soon. */
-const channelOptions = {
+export const channelOptions = {
   'grpc.use_local_subchannel_pool': 1,
   'grpc.keepalive_time_ms': 1000,
   'grpc.keepalive_timeout_ms': 1000,

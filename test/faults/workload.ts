@@ -14,16 +14,25 @@ import { FORMAT, queueRuns } from './actors/runs.ts';
 import { streamLines } from './actors/streams.ts';
 import { Follower } from './actors/tails.ts';
 import { Watcher } from './actors/watches.ts';
+import type { Entrance } from './caller.ts';
 import type { House } from './house.ts';
 import { Model } from './model.ts';
 
 /** What was acknowledged, and what became of it. */
-export type Outcome = { acknowledged: number; lines: number; lost: number; doubled: number; streams: number } & Figures;
+export type Outcome = {
+  acknowledged: number;
+  broken: number;
+  lines: number;
+  lost: number;
+  doubled: number;
+  streams: number;
+} & Figures;
 
 /** Everything that clients do, at once, until `end`; and whether what they were told is what is there. */
 export class Workload implements AsyncDisposable {
   readonly model = new Model();
   readonly #house: House;
+  readonly #entrance: Entrance;
   readonly #stop = new AbortController();
   readonly #leave = new AbortController();
   readonly #actors: Promise<void>[];
@@ -37,9 +46,10 @@ export class Workload implements AsyncDisposable {
   readonly #queued = new Set<string>();
   #failure: Error | undefined;
 
-  constructor(house: House, dice: Dice) {
+  /** By way of the replicas themselves, or of what stands in front of them. */
+  constructor(house: House, dice: Dice, replicas: Entrance[] = house.replicas) {
     this.#house = house;
-    const { replicas } = house;
+    this.#entrance = replicas[0]!;
     const scene = { replicas, model: this.model, dice, stop: this.#stop.signal };
     const [one, other] = this.#backupIds as [string, string];
     const leave = this.#leave.signal;
@@ -84,7 +94,7 @@ export class Workload implements AsyncDisposable {
 
   /** Lets everybody end what they are about, and compares. */
   async end(): Promise<Outcome> {
-    const { database, replicas } = this.#house;
+    const { database } = this.#house;
     this.#stop.abort();
     await Promise.all(this.#actors);
     await eventually(async () => {
@@ -99,14 +109,13 @@ export class Workload implements AsyncDisposable {
     const { lines, lost, doubled } = this.model.compare(truth);
     for (const follower of this.#followers) await follower.complete(truth);
     lost.push(...(await this.#lostRecords()));
-    const [first] = replicas;
     for (const [backupId, md5] of this.#payloads)
-      if ((await download(first!, backupId)) !== md5) lost.push(`payload of ${backupId}`);
+      if ((await download(this.#entrance, backupId)) !== md5) lost.push(`payload of ${backupId}`);
     doubled.push(...(await this.#compareCourses(lost)));
     assert.deepEqual({ lost, doubled }, { lost: [], doubled: [] });
     const streams = this.#followers.reduce((sum, follower) => sum + follower.streams, 0);
-    const { acknowledged } = this.model;
-    return { acknowledged, lines, lost: lost.length, doubled: doubled.length, streams, ...figures };
+    const { acknowledged, broken } = this.model;
+    return { acknowledged, broken, lines, lost: lost.length, doubled: doubled.length, streams, ...figures };
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -117,7 +126,7 @@ export class Workload implements AsyncDisposable {
 
   /** Controllers that are not as they were last answered; watches must know the same. */
   async #lostRecords(): Promise<string[]> {
-    const { controllers } = this.#house.replicas[0]!;
+    const { controllers } = this.#entrance;
     const there = new Map<string, Controller>();
     for (let pageToken = ''; ; ) {
       const page = await controllers.listControllers({ filter: { userId: KEEPER }, pageSize: 1000, pageToken });

@@ -1,6 +1,8 @@
 import { strict as assert } from 'node:assert';
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
+import { appendFile, mkdtemp, readFile, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Writable } from 'node:stream';
 import {
@@ -16,15 +18,20 @@ import { status } from '@grpc/grpc-js';
 import { ControllerService } from '../../src/gen/backup/v1/controller_pb.ts';
 import { CourseService } from '../../src/gen/backup/v1/course_pb.ts';
 import { LogService } from '../../src/gen/backup/v1/log_pb.ts';
+import { ReplicaService } from '../../src/gen/backup/v1/replica_pb.ts';
 import { BadRequestSchema, ErrorInfoSchema } from '../../src/gen/google/rpc/error_details_pb.ts';
 import { ServerReflection } from '../../src/gen/grpc/reflection/v1/reflection_pb.ts';
 import { ServerReflection as ServerReflectionAlpha } from '../../src/gen/grpc/reflection/v1alpha/reflection_pb.ts';
 import { Health, HealthCheckResponse_ServingStatus as Serving } from '../../src/gen/health/v1/health_pb.ts';
 import { methodName } from '../../src/grpc/definition.ts';
+import { Authority } from '../support/authority.ts';
 import { type Backend, startBackend, startReplica } from '../support/backend.ts';
 import { eventually } from '../support/eventually.ts';
 import { examples, prepare } from '../support/examples.ts';
-import { finish } from '../support/writing.ts';
+import { Issuer } from '../support/issuer.ts';
+import { run } from '../support/process.ts';
+import { startSecured } from '../support/secured.ts';
+import { append, finish, newBackup } from '../support/writing.ts';
 
 const root = join(import.meta.dirname, '../..');
 const python = '/usr/bin/python3';
@@ -49,7 +56,15 @@ for (const foreign of [bufCurl('grpc-v1'), bufCurl('grpc-v1alpha'), ...(grpcio ?
     after(() => backend[Symbol.asyncDispose]());
 
     it('lists every method', async () => {
-      const services = [ControllerService, CourseService, LogService, Health, ServerReflection, ServerReflectionAlpha];
+      const services = [
+        ControllerService,
+        CourseService,
+        LogService,
+        ReplicaService,
+        Health,
+        ServerReflection,
+        ServerReflectionAlpha,
+      ];
       const { code, stdout, stderr } = await foreign.list(backend.address).ended;
       assert.equal(code, 0, stderr);
       assert.deepEqual(stdout.trim().split('\n'), methodNames(...services));
@@ -79,7 +94,10 @@ for (const foreign of [bufCurl('grpc-v1'), bufCurl('grpc-v1alpha'), ...(grpcio ?
 
     it('has an example of every method', () => {
       const called = [...examples().map(({ method }) => methodName(method)), methodName(Health.method.watch)];
-      assert.deepEqual(called.toSorted(), methodNames(ControllerService, CourseService, LogService, Health));
+      assert.deepEqual(
+        called.toSorted(),
+        methodNames(ControllerService, CourseService, LogService, ReplicaService, Health),
+      );
     });
 
     it('shows an error with its details', async () => {
@@ -131,6 +149,52 @@ if (grpcio) {
         ],
       );
       assert.deepEqual(lines.slice(-2), ['STATUS_FINISHED_OK', 'REASON_SEALED']);
+    });
+
+    it('follows logs into a file, each entry once, over tokens that expire and a kill', async function () {
+      this.timeout(60_000);
+      const issuer = await Issuer.create();
+      const authority = await Authority.create();
+      await using secured = await startSecured(authority, { issuer, settings: { TOKEN_SKEW: '1ms' } });
+      const lasting = secured.as({ token: await issuer.token('read write work', { lifetime: 600 }) });
+      const renew = async () => secured.files.put('token', await issuer.token('read', { lifetime: 2 }));
+      const file = await renew();
+      const renewing = setInterval(renew, 300);
+      const folder = await mkdtemp(join(tmpdir(), 'follow-'));
+      try {
+        const backupId = await newBackup(lasting);
+        const env = { CLIENT_TLS_CA: secured.files.path('authority.crt'), CLIENT_TOKEN_FILE: file };
+        const address = secured.replica.address.replace('127.0.0.1', 'localhost');
+        const follow = () => run(python, ['-B', 'examples/python/follow.py', address, folder, backupId], env);
+        const written = async () => (await readFile(join(folder, 'log.txt'), 'utf8')).split('\n').slice(0, -1);
+        let line = 0;
+        const write = () => append(lasting, backupId, [`line ${++line}`]);
+        await using first = follow();
+        await write();
+        await eventually(async () => assert.equal((await written()).length, 1), 20_000);
+        await eventually(async () => {
+          await write();
+          assert.match(first.output(), /TOKEN_EXPIRED/);
+        }, 20_000);
+        const seen = line;
+        await write();
+        await eventually(async () => assert.ok((await written()).length > seen), 20_000);
+        first.child.kill('SIGKILL');
+        // As if it had been killed before it could keep the place.
+        await appendFile(join(folder, 'log.txt'), 'what was written and not kept\n');
+        await write();
+        await using second = follow();
+        await write();
+        await finish(lasting, backupId);
+        assert.equal(await second.exit(), 0, second.output());
+        assert.deepEqual(
+          await written(),
+          Array.from({ length: line }, (_, i) => `${backupId} ${i + 1} LOG_LEVEL_INFO "line ${i + 1}"`),
+        );
+      } finally {
+        clearInterval(renewing);
+        await rm(folder, { recursive: true });
+      }
     });
   });
 } else {

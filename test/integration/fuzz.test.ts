@@ -12,6 +12,7 @@ import fc from 'fast-check';
 import { ControllerService } from '../../src/gen/backup/v1/controller_pb.ts';
 import { CourseService } from '../../src/gen/backup/v1/course_pb.ts';
 import { LogService } from '../../src/gen/backup/v1/log_pb.ts';
+import { ReplicaService } from '../../src/gen/backup/v1/replica_pb.ts';
 import { ServerReflection } from '../../src/gen/grpc/reflection/v1/reflection_pb.ts';
 import { Health, HealthCheckResponse_ServingStatus as Serving } from '../../src/gen/health/v1/health_pb.ts';
 import { methodDefinition, methodName } from '../../src/grpc/definition.ts';
@@ -28,7 +29,14 @@ const SEED = Number(process.env['FUZZ_SEED'] ?? randomInt(2 ** 31));
 
 /** At a time. */
 const TOGETHER = 64;
-const services: DescService[] = [ControllerService, CourseService, LogService, Health, ServerReflection];
+const services: DescService[] = [
+  ControllerService,
+  CourseService,
+  LogService,
+  ReplicaService,
+  Health,
+  ServerReflection,
+];
 
 type Shot = { method: DescMethod; messages: Buffer[] };
 

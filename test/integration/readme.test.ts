@@ -8,6 +8,7 @@ import { settings } from '../../src/config.ts';
 import { ControllerService } from '../../src/gen/backup/v1/controller_pb.ts';
 import { CourseService } from '../../src/gen/backup/v1/course_pb.ts';
 import { LogService } from '../../src/gen/backup/v1/log_pb.ts';
+import { ReplicaService } from '../../src/gen/backup/v1/replica_pb.ts';
 import { SCOPES, scopeOf } from '../../src/identity/scope.ts';
 import { Files } from '../support/authority.ts';
 import { startBackend } from '../support/backend.ts';
@@ -135,7 +136,7 @@ describe('README.md', function () {
       uncoded(scope!),
       methods!.replace(/;.*/, '').split(', '),
     ]);
-    const methods = [ControllerService, CourseService, LogService].flatMap(service => service.methods);
+    const methods = [ControllerService, CourseService, LogService, ReplicaService].flatMap(service => service.methods);
     const declared = [...SCOPES].map(scope => [
       scope,
       methods.filter(method => scopeOf(method) === scope).map(({ name }) => name),

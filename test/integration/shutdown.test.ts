@@ -1,9 +1,10 @@
 import { strict as assert } from 'node:assert';
 import { status } from '@grpc/grpc-js';
+import { HealthCheckResponse_ServingStatus as ServingStatus } from '../../src/gen/health/v1/health_pb.ts';
 import { startBackend } from '../support/backend.ts';
 import { stall } from '../support/stalled.ts';
 import { Subscriber } from '../support/subscriber.ts';
-import { fill, newBackupId, writeAll } from '../support/writing.ts';
+import { append, fill, newBackupId, writeAll } from '../support/writing.ts';
 
 describe('a shutdown', () => {
   it('ends within its limit with stalled, idle and busy streams open, and every healthy one gets a token', async () => {
@@ -32,5 +33,25 @@ describe('a shutdown', () => {
     }
     assert.deepEqual([leaving!.app.admission.streams, leaving!.app.tails.size.readers], [0, 0]);
     for (const session of stalled) session.destroy();
+  });
+
+  it('says that it will come for a while, in which everything is served as before', async () => {
+    await using backend = await startBackend({ replicas: 2, settings: { SHUTDOWN_DELAY: '1s' } });
+    const leaving = backend.replicas[1]!;
+    const backupId = newBackupId();
+    const subscriber = new Subscriber(leaving, { backupIds: [backupId], follow: true });
+    await subscriber.told('caughtUp');
+    const states = leaving.health.watch({})[Symbol.asyncIterator]();
+    assert.equal((await states.next()).value.status, ServingStatus.SERVING);
+    const began = performance.now();
+    const gone = leaving[Symbol.asyncDispose]();
+    assert.equal((await states.next()).value.status, ServingStatus.NOT_SERVING);
+    await append(leaving, backupId, ['one that was sent before anybody knew']);
+    await subscriber.received(1);
+    assert.deepEqual(subscriber.history.all('end'), []);
+    await gone;
+    const took = performance.now() - began;
+    assert.ok(took > 990 && took < 3000, `${took} ms`);
+    assert.equal(subscriber.history.end, 'DRAINING');
   });
 });

@@ -5,6 +5,7 @@ import { loadConfig } from '../../src/config.ts';
 import { ControllerService } from '../../src/gen/backup/v1/controller_pb.ts';
 import { CourseService } from '../../src/gen/backup/v1/course_pb.ts';
 import { LogService } from '../../src/gen/backup/v1/log_pb.ts';
+import { ReplicaService } from '../../src/gen/backup/v1/replica_pb.ts';
 import { Health } from '../../src/gen/health/v1/health_pb.ts';
 import { createClient, type TypedClient } from '../../src/grpc/client.ts';
 import { createDatabase, type Database, engine } from './database.ts';
@@ -17,6 +18,7 @@ export type Replica = AsyncDisposable & {
   readonly controllers: TypedClient<typeof ControllerService>;
   readonly courses: TypedClient<typeof CourseService>;
   readonly logs: TypedClient<typeof LogService>;
+  readonly replica: TypedClient<typeof ReplicaService>;
   readonly health: TypedClient<typeof Health>;
 };
 
@@ -93,6 +95,7 @@ export function clients(channel: Client) {
     controllers: createClient(ControllerService, channel),
     courses: createClient(CourseService, channel),
     logs: createClient(LogService, channel),
+    replica: createClient(ReplicaService, channel),
     health: createClient(Health, channel),
   };
 }

@@ -25,10 +25,14 @@ export async function callAll(replica: Replica): Promise<string[]> {
 type Call = (request: unknown) => Promise<Message> & AsyncIterable<Message>;
 
 async function callExample(replica: Replica, { method }: Example, json: JsonValue): Promise<Message[]> {
-  const { controllers, courses, logs, health } = replica;
-  const client = { ControllerService: controllers, CourseService: courses, LogService: logs, Health: health }[
-    method.parent.name
-  ] as unknown as Record<string, Call>;
+  const { controllers, courses, logs, replica: itself, health } = replica;
+  const client = {
+    ControllerService: controllers,
+    CourseService: courses,
+    LogService: logs,
+    ReplicaService: itself,
+    Health: health,
+  }[method.parent.name] as unknown as Record<string, Call>;
   const requests = [json].flat().map(request => fromJson(method.input, request as JsonValue));
   const call = client[method.localName];
   assert.ok(call);

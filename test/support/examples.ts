@@ -15,6 +15,7 @@ import { CourseService, CourseStatus } from '../../src/gen/backup/v1/course_pb.t
 import { LogLevel } from '../../src/gen/backup/v1/entry_pb.ts';
 import { ErrorReason } from '../../src/gen/backup/v1/error_pb.ts';
 import { IngestEnd_Reason, LogService, TailEnd_Reason } from '../../src/gen/backup/v1/log_pb.ts';
+import { ReplicaService } from '../../src/gen/backup/v1/replica_pb.ts';
 import { Health, HealthCheckResponse_ServingStatus as Serving } from '../../src/gen/health/v1/health_pb.ts';
 import type { Backend } from './backend.ts';
 
@@ -312,6 +313,15 @@ export function examples(): Example[] {
       ({ backupId }) => ({ backupId, dryRun: true }),
       ([answer], { backupId }) => {
         assert.deepEqual([answer?.entries, answer?.logs, answer?.sampleBackupIds], [1n, 1n, [backupId]]);
+      },
+    ),
+    example(
+      ReplicaService.method.describeReplica,
+      () => ({}),
+      ([answer]) => {
+        assert.match(answer?.replicaId ?? '', /^[0-9a-f]{32}$/);
+        assert.equal(answer?.database?.reachable, true);
+        assert.deepEqual(answer.schema?.missing, []);
       },
     ),
     example(

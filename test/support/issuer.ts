@@ -54,12 +54,13 @@ export class Issuer {
   }
 }
 
-/** The keys of an issuer at a URL, which can be switched off, and how often they were asked for. */
-export type KeyServer = AsyncDisposable & { readonly url: string; available: boolean; asked: number };
+/** The keys of an issuer at a URL, which can be switched off or made to hang, and how often they were asked for. */
+export type KeyServer = AsyncDisposable & { readonly url: string; available: boolean; hangs: boolean; asked: number };
 
 export async function serveKeys(issuer: Issuer): Promise<KeyServer> {
   const server = createServer((_, response) => {
     keys.asked++;
+    if (keys.hangs) return;
     if (keys.available) response.setHeader('content-type', 'application/json').end(issuer.jwks);
     else response.writeHead(503).end();
   });
@@ -68,6 +69,7 @@ export async function serveKeys(issuer: Issuer): Promise<KeyServer> {
   const keys: KeyServer = {
     url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/jwks`,
     available: true,
+    hangs: false,
     asked: 0,
     async [Symbol.asyncDispose]() {
       server.closeAllConnections();

@@ -32,6 +32,7 @@ export async function startToy<S extends DescService>(
     keepaliveTimeoutMs: 10_000,
     maxConnectionAgeMs: 3_600_000,
     maxConnectionAgeGraceMs: 3_600_000,
+    delayMs: 0,
     graceMs: 2000,
     report: report => reports.push(report),
     ...options,

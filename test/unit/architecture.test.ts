@@ -73,7 +73,7 @@ const rules: Rule[] = [
   {
     they: 'the service does without commands and imports',
     files: /^src\/(?!cli\/|moodle\/|db\/orm\.ts$)/,
-    never: /^(src\/(cli|moodle)\/|commander$|cli-progress$|mysql2)/,
+    never: /^(src\/(cli|moodle)\/|commander$|cli-progress$|mysql2|string-width$|yaml$)/,
   },
   {
     they: 'only telemetry knows how the service is watched, and the application that there is telemetry',
@@ -106,6 +106,31 @@ const rules: Rule[] = [
     but: /^src\/(cli\/canary\/|gen\/backup\/|grpc\/(client|credentials)\.ts$)/,
   },
   {
+    they: 'backupctl is a client: only import and migrate know the database',
+    files: /^src\/cli\/(?!main\.ts$|import\.ts$|migrate\.ts$)/,
+    never: /^(src\/|pg$|@mikro-orm\/|mysql2)/,
+    but: /^src\/(cli\/(?!import|migrate)|gen\/|client\/|version\.ts$|grpc\/(client|credentials)\.ts$)/,
+  },
+  {
+    they: 'a replica describes itself without knowing any room',
+    files: /^src\/replica\//,
+    never: /^src\//,
+    but: /^src\/(db|gen|grpc|replica|errors|timestamps|version)(\/|\.ts$)/,
+  },
+  {
+    they: 'the client library knows the protocol and nothing of the service',
+    files: /^src\/client\//,
+    never: /./,
+    but: /^(src\/(client\/|gen\/|grpc\/(client|credentials)\.ts$)|@bufbuild\/protobuf|@grpc\/grpc-js$|node:)/,
+  },
+  {
+    they: 'what the client library has of the transport needs no more than the protocol does',
+    files: /^src\/grpc\/(client|credentials|definition|frame|write)\.ts$/,
+    never: /./,
+    but: /^(src\/grpc\/(definition|frame|write)\.ts$|@bufbuild\/protobuf|@grpc\/grpc-js$|node:)/,
+  },
+  { they: 'the service does without its client', files: /^src\/(?!client\/|cli\/|page\/)/, never: /^src\/client\// },
+  {
     they: 'watches know controllers and no other room',
     files: /^src\/watch\//,
     never: /^src\/(course|log|payload|request|retention|summary|work)\//,
@@ -123,8 +148,8 @@ const rules: Rule[] = [
     never: /^(src\/(gen|grpc)\/|@grpc\/|@bufbuild\/)/,
   },
   {
-    they: 'generated code of backups is seen by services, scopes, the composition root and the canary only',
-    files: /^src\/(?!.*\/(service|message)\.ts$|app\.ts$|errors\.ts$|identity\/scope\.ts$|cli\/canary\/)/,
+    they: 'generated code of backups is seen by services, scopes, the composition root, the client and commands only',
+    files: /^src\/(?!.*\/(service|message)\.ts$|app\.ts$|errors\.ts$|identity\/scope\.ts$|client\/|cli\/)/,
     never: /^src\/gen\/backup\//,
   },
   {
@@ -181,7 +206,7 @@ describe('The architecture', () => {
 
   it('reads the environment in main only; what starts programs may hand it on', () => {
     const readers = sources.filter(path => /process\.env\b/.test(textOf(path).replaceAll('...process.env', '')));
-    assert.deepEqual(readers.sort(), ['src/cli/main.ts', 'src/main.ts']);
+    assert.deepEqual(readers.sort(), ['src/cli/backupctl.ts', 'src/cli/main.ts', 'src/main.ts']);
     const handsOn = sources.filter(path => textOf(path).includes('...process.env'));
     assert.deepEqual(handsOn, ['src/db/embedded.ts']);
   });

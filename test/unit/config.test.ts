@@ -97,6 +97,11 @@ const table: Record<Name, Setting> = {
   DATABASE_CONNECT_TIMEOUT: { unset: 3000, ...milliseconds, bad: notDurations },
   CALL_TIMEOUT: { unset: 30_000, ...milliseconds, bad: notDurations },
   WRITE_TIMEOUT: { unset: 60_000, ...milliseconds, bad: notDurations },
+  SHUTDOWN_DELAY: {
+    unset: 0,
+    good: { '0s': 0, ...milliseconds.good },
+    bad: notDurations.filter(text => text !== '0ms'),
+  },
   SHUTDOWN_GRACE: { unset: 10_000, ...milliseconds, bad: notDurations },
   KEEPALIVE_TIME: { unset: 30_000, ...milliseconds, bad: notDurations },
   KEEPALIVE_TIMEOUT: { unset: 10_000, ...milliseconds, bad: notDurations },

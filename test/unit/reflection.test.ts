@@ -240,6 +240,7 @@ function start(...services: DescService[]): Promise<RunningServer> {
       keepaliveTimeoutMs: 60_000,
       maxConnectionAgeMs: 60_000,
       maxConnectionAgeGraceMs: 60_000,
+      delayMs: 0,
       graceMs: 60_000,
       report: () => {},
     },

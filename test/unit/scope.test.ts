@@ -5,6 +5,7 @@ import type { DescMethod, DescService } from '@bufbuild/protobuf';
 import { ControllerService } from '../../src/gen/backup/v1/controller_pb.ts';
 import { CourseService } from '../../src/gen/backup/v1/course_pb.ts';
 import { LogService } from '../../src/gen/backup/v1/log_pb.ts';
+import { ReplicaService } from '../../src/gen/backup/v1/replica_pb.ts';
 import { SCOPES, scopeOf } from '../../src/identity/scope.ts';
 
 const root = join(import.meta.dirname, '../..');
@@ -17,8 +18,9 @@ describe('The scope of a method', () => {
   });
 
   it('is read exactly where nothing is changed', () => {
-    const methods = [ControllerService, CourseService, LogService].flatMap(({ methods }) => methods);
-    const tells = (method: DescMethod) => /^(Get|BatchGet|List|Watch|Tail|Download|Summarize|Next)/.test(method.name);
+    const methods = [ControllerService, CourseService, LogService, ReplicaService].flatMap(({ methods }) => methods);
+    const tells = (method: DescMethod) =>
+      /^(Get|BatchGet|Describe|List|Watch|Tail|Download|Summarize|Next)/.test(method.name);
     for (const method of methods) assert.equal(scopeOf(method) === 'read', tells(method), method.name);
   });
 

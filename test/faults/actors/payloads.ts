@@ -1,8 +1,7 @@
 import { strict as assert } from 'node:assert';
 import { createHash, randomBytes, randomUUID } from 'node:crypto';
 import { newBackup } from '../../support/writing.ts';
-import { Caller, type Scene } from '../caller.ts';
-import type { ServiceProcess } from '../service-process.ts';
+import { Caller, type Entrance, type Scene } from '../caller.ts';
 
 /** The MD5 of what was last acknowledged to be the payload, by backup id. */
 export type Payloads = Map<string, string>;
@@ -34,7 +33,7 @@ export async function carryPayloads(name: string, scene: Scene, payloads: Payloa
 }
 
 /** The MD5 of what the service has. */
-export async function download({ controllers }: ServiceProcess, backupId: string): Promise<string> {
+export async function download({ controllers }: Entrance, backupId: string): Promise<string> {
   const digest = createHash('md5');
   for await (const { part } of controllers.downloadPayload({ backupId }, { timeoutMs: 8000 }))
     if (part.case === 'chunk') digest.update(part.value);

@@ -1,4 +1,5 @@
 import { strict as assert } from 'node:assert';
+import { mock } from 'node:test';
 import { Authority } from '../../support/authority.ts';
 import { eventually } from '../../support/eventually.ts';
 import { Issuer, serveKeys, tokenSettings } from '../../support/issuer.ts';
@@ -86,6 +87,42 @@ describe('The keys of tokens', () => {
     await issuer.rotate();
     await eventually(async () => refused(works(secured, await issuer.token('work')), UNAVAILABLE));
     keys.available = true;
+    await works(secured, await issuer.token('work'));
+  });
+
+  it('that are known serve on for an hour, and no longer', async () => {
+    const issuer = await Issuer.create();
+    await using keys = await serveKeys(issuer);
+    const settings = { ...tokenSettings(keys.url), TOKEN_REFRESH: '100ms' };
+    await using secured = await startSecured(authority, { settings });
+    await works(secured, await issuer.token('work'));
+    keys.available = false;
+    await eventually(() => assert.match(said(secured), /cannot be read: Expected 200 OK/));
+    const token = await issuer.token('work', { lifetime: 7200 });
+    const inMinutes = async (minutes: number, work: () => Promise<unknown>) => {
+      mock.timers.enable({ apis: ['Date'], now: Date.now() + minutes * 60_000 });
+      try {
+        await work();
+      } finally {
+        mock.timers.reset();
+      }
+    };
+    await inMinutes(59, () => works(secured, token));
+    await inMinutes(61, () => refused(works(secured, token), UNAVAILABLE));
+  });
+
+  it('that do not come are not waited for longer than 3 s', async () => {
+    const issuer = await Issuer.create();
+    await using keys = await serveKeys(issuer);
+    keys.hangs = true;
+    await using secured = await startSecured(authority, {
+      settings: { ...tokenSettings(keys.url), TOKEN_REFRESH: '1h' },
+    });
+    const began = performance.now();
+    await refused(works(secured, await issuer.token('work')), UNAVAILABLE);
+    const waited = performance.now() - began;
+    assert.ok(waited > 2_500 && waited < 6_000, `${waited} ms`);
+    keys.hangs = false;
     await works(secured, await issuer.token('work'));
   });
 

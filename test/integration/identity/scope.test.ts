@@ -4,6 +4,7 @@ import type { Client, ServiceError } from '@grpc/grpc-js';
 import { ControllerService } from '../../../src/gen/backup/v1/controller_pb.ts';
 import { CourseService } from '../../../src/gen/backup/v1/course_pb.ts';
 import { LogService } from '../../../src/gen/backup/v1/log_pb.ts';
+import { ReplicaService } from '../../../src/gen/backup/v1/replica_pb.ts';
 import { ServerReflection } from '../../../src/gen/grpc/reflection/v1/reflection_pb.ts';
 import { ServerReflection as OldReflection } from '../../../src/gen/grpc/reflection/v1alpha/reflection_pb.ts';
 import { Health, HealthCheckResponse_ServingStatus as Serving } from '../../../src/gen/health/v1/health_pb.ts';
@@ -17,7 +18,7 @@ import { type Refusal, refused } from '../../support/status.ts';
 
 // Not a message of any type: whoever is refused for anything else was so before his request was decoded.
 const GARBAGE = Buffer.from([0xff, 0xff, 0xff]);
-const own = [ControllerService, CourseService, LogService];
+const own = [ControllerService, CourseService, LogService, ReplicaService];
 const others: DescService[] = [ServerReflection, OldReflection];
 const methods = [...own, ...others].flatMap(service => service.methods);
 

@@ -1,5 +1,6 @@
 import { strict as assert } from 'node:assert';
 import { once } from 'node:events';
+import { connect as connectTcp } from 'node:net';
 import { connect as connectTls, type SecureVersion, type TLSSocket } from 'node:tls';
 import { Authority } from '../../support/authority.ts';
 import { startReplica } from '../../support/backend.ts';
@@ -90,6 +91,22 @@ describe('TLS', () => {
     await eventually(() => works(secured.as({ pair: unknown })));
     await endsWith(works(secured.as({ pair: known })), 'UNAVAILABLE');
   });
+
+  it('closes connections that do not come through the handshake in time, and serves others meanwhile', async () => {
+    await using secured = await startSecured(authority);
+    const port = Number(secured.replica.address.split(':')[1]);
+    // A record of a handshake that announces 512 bytes, and has three.
+    const partial = Buffer.of(22, 3, 1, 2, 0, 1, 0, 1);
+    const silent = Array.from({ length: 100 }, (_, i) => {
+      const socket = connectTcp({ host: 'localhost', port }, () => i % 2 && socket.write(partial));
+      return socket.on('error', () => {}).resume();
+    });
+    await Promise.all(silent.map(socket => once(socket, 'connect')));
+    const gone = Promise.all(silent.map(socket => once(socket, 'close')));
+    await works(secured.as({}));
+    await gone;
+    await works(secured.as({}));
+  }).timeout(20_000);
 
   it('does not start on files that are not there or do not fit', async () => {
     await using secured = await startSecured(authority);

@@ -1,0 +1,8 @@
+#!/usr/bin/env node
+import { enableCompileCache } from 'node:module';
+
+// Before anything else is loaded: from the second time on the code is there compiled, and without its types.
+enableCompileCache();
+const { createProgram } = await import('./program.ts');
+
+await createProgram('backupctl', process.env).parseAsync();
