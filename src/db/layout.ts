@@ -94,3 +94,15 @@ async function indexesOf(sql: Sql, table: string): Promise<Index[]> {
     values: [table],
   });
 }
+
+/** The columns of its key and their types. */
+export function keyOf(sql: Sql, table: string): Promise<{ name: string; type: string }[]> {
+  return sql({
+    text: `
+      select a.attname as name, format_type(a.atttypid, null) as type
+      from pg_index i cross join lateral unnest(i.indkey::int2[]) with ordinality as k (attnum, n)
+      join pg_attribute a on a.attrelid = i.indrelid and a.attnum = k.attnum
+      where i.indrelid = $1::regclass and i.indisprimary order by k.n`,
+    values: [table],
+  });
+}

@@ -1,9 +1,9 @@
 import { readdir } from 'node:fs/promises';
 import { parse } from 'node:path';
-import { setTimeout as delay } from 'node:timers/promises';
 import pg from 'pg';
 import { type Engine, misfit, readEngine, readNextEngine } from './engine.ts';
 import { layOut } from './layout.ts';
+import { whileLocked } from './locked.ts';
 import { MIGRATIONS, openOrm } from './orm.ts';
 import { type Sql, sqlOn } from './sql.ts';
 
@@ -41,7 +41,7 @@ async function bringUp(client: pg.Client, url: string): Promise<string[]> {
     log: () => {},
   });
   try {
-    return await whileLocked(async () => (await orm.migrator.up()).map(({ name }) => name));
+    return await whileLocked(async () => (await orm.migrator.up()).map(({ name }) => name), PATIENCE);
   } finally {
     await orm.close();
   }
@@ -88,19 +88,7 @@ async function lay(client: pg.Client, engine: Engine): Promise<void> {
       await client.query('rollback');
       throw error;
     }
-  });
-}
-
-/** Tries again while it is somebody else's lock that it has failed for. */
-async function whileLocked<T>(work: () => Promise<T>): Promise<T> {
-  for (let attempt = 1; ; attempt++) {
-    try {
-      return await work();
-    } catch (error) {
-      if (!isLocked(error) || attempt === ATTEMPTS) throw error;
-      await delay(PAUSE_MS);
-    }
-  }
+  }, PATIENCE);
 }
 
 /** Names of migrations, in their order. */
@@ -135,14 +123,6 @@ async function connected(url: string): Promise<pg.Client & AsyncDisposable> {
   return Object.assign(client, { [Symbol.asyncDispose]: () => client.end() });
 }
 
-/** Whether it has waited for a lock for too long, or stood in the way of somebody. */
-export function isLocked(error: unknown): boolean {
-  for (let at = error; at instanceof Error; at = at.cause) {
-    if (/^(55P03|40P01)$/.test((at as { code?: string }).code ?? '')) return true;
-  }
-  return false;
-}
-
 /** "backup" in hexadecimal digits of ASCII: no other program should take the same. */
 const LOCK = 0x6261636b7570n;
 
@@ -150,5 +130,4 @@ const LOCK = 0x6261636b7570n;
 const LONGEST_MS = 3_600_000;
 
 const LOCK_TIMEOUT_MS = 2000;
-const PAUSE_MS = 1000;
-const ATTEMPTS = 20;
+const PATIENCE = { attempts: 20, pauseMs: 1000 };
