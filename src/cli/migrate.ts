@@ -20,7 +20,8 @@ export function migrateCommand(environment: Environment): Command {
 }
 
 const HELP = `
-A database in which nothing was written yet is laid out as ENGINE says; \`engine\` moves one that has data. It may run while older replicas serve, and at the same time as another one. All is one transaction: when something fails nothing has changed.
+A database in which nothing was written yet is laid out as ENGINE says; \`engine\` moves one that has data. It may run while older replicas serve, and
+at the same time as another one. All is one transaction: when something fails nothing has changed.
 
 Exit code: 0 when the schema is up to date, 1 when not, 2 for a wrong command line.`;
 
