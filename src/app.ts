@@ -21,7 +21,8 @@ import { LogService } from './gen/backup/v1/log_pb.ts';
 import { ReplicaService } from './gen/backup/v1/replica_pb.ts';
 import type { Admission } from './grpc/admission.ts';
 import { served } from './grpc/bind.ts';
-import { startServer } from './grpc/server.ts';
+import { type RunningServer, startServer } from './grpc/server.ts';
+import { isLoopback } from './identity/exposure.ts';
 import { openSecurity, type SecurityOptions } from './identity/security.ts';
 import { ingestShortcut } from './ingest/message.ts';
 import { ingestService } from './ingest/service.ts';
@@ -54,6 +55,8 @@ export type App = AsyncDisposable & {
   readonly tails: Tails;
   /** Where /metrics is, if it is anywhere. */
   readonly metricsPort: number | undefined;
+  /** Host and port of the status page, if there is one. */
+  readonly pageAddress: string | undefined;
 };
 
 /** Opens everything in order; disposing closes it in reverse. What was opened is closed, too, when a later step fails. */
@@ -315,6 +318,7 @@ export async function startApp(config: Config, log: Logger): Promise<App> {
     }),
   );
   if (metrics) log.info({ port: metrics.port }, 'metrics');
+  const statusPage = opening.use(await openPage(config, server, log));
 
   const open = opening.move();
   return {
@@ -324,6 +328,7 @@ export async function startApp(config: Config, log: Logger): Promise<App> {
     watches,
     tails,
     metricsPort: metrics?.port,
+    pageAddress: statusPage?.address,
     [Symbol.asyncDispose]: () => open.disposeAsync(),
   };
 }
@@ -347,4 +352,38 @@ function securityOf(config: Config): SecurityOptions {
         : undefined,
     openHealth: config.OPEN_HEALTH === 'on',
   };
+}
+
+/** The status page, loaded where it is wanted only. Where nobody has asked for it, another service may have its port. */
+async function openPage(
+  config: Config,
+  server: RunningServer,
+  log: Logger,
+): Promise<(AsyncDisposable & { address: string }) | undefined> {
+  const { PAGE_LISTEN: wanted, DATABASE_URL, TOKEN_JWKS, TLS_CLIENT_CA, INSECURE, WRITE_TIMEOUT } = config;
+  const byItself = wanted === 'auto';
+  // The page asks nobody who he is: where callers are asked, it is not there by itself.
+  if (wanted === 'off' || (byItself && (DATABASE_URL || TOKEN_JWKS || TLS_CLIENT_CA))) return undefined;
+  const address = byItself ? '127.0.0.1:50080' : wanted;
+  const local = isLoopback(address);
+  if (!local) log.warn(`everybody who reaches ${address} can read the status page, as INSECURE=${INSECURE} allows`);
+  const { servePage } = await import('./page/page.ts');
+  try {
+    const page = await servePage({
+      address,
+      services: {
+        controllers: server.local(ControllerService),
+        courses: server.local(CourseService),
+        logs: server.local(LogService),
+      },
+      allowsHost: host => !local || isLoopback(host),
+      writeTimeoutMs: WRITE_TIMEOUT,
+      fault: error => log.error({ err: error }, 'status page'),
+    });
+    return Object.assign(page, { address: address.replace(/\d+$/, String(page.port)) });
+  } catch (error) {
+    if (!byItself || (error as NodeJS.ErrnoException).code !== 'EADDRINUSE') throw error;
+    log.warn(`there is no status page: ${address} is taken; PAGE_LISTEN gives it another address`);
+    return undefined;
+  }
 }

@@ -227,6 +227,13 @@ export const settings = z.object({
     .describe(
       'Address of /metrics for Prometheus and of /healthz; port 0 takes a free one; without it nothing is counted',
     ),
+  PAGE_LISTEN: z
+    .string()
+    .regex(/^(auto|off|.+:\d+)$/, 'must be host:port, auto or off')
+    .default('auto')
+    .describe(
+      'Address of the status page, for people; port 0 takes a free one; auto is 127.0.0.1:50080 with the embedded PostgreSQL where nobody is asked who he is, and else off',
+    ),
   TRACES_ENDPOINT: z
     .url({ protocol: /^https?$/, error: 'must be an http:// or https:// URL' })
     .optional()
@@ -257,7 +264,7 @@ type Disagreement = [name: keyof Config, problem: string];
 
 /** What is wrong with settings beside others. */
 function disagreements(config: Config): Disagreement[] {
-  const { LISTEN, TLS_CERT, TLS_CLIENT_CA, TLS_CLIENT_SCOPES, TOKEN_JWKS, INSECURE } = config;
+  const { LISTEN, TLS_CERT, TLS_CLIENT_CA, TLS_CLIENT_SCOPES, TOKEN_JWKS, INSECURE, PAGE_LISTEN } = config;
   const found = NEEDS.filter(([name, other]) => config[name] !== undefined && config[other] === undefined).map(
     ([name, other]): Disagreement => [name, `needs ${other}`],
   );
@@ -266,6 +273,10 @@ function disagreements(config: Config): Disagreement[] {
   if (missing.length > 0 && INSECURE === 'off') {
     const remedy = `set ${missing.join('; and ')}; or INSECURE=on`;
     found.push(['LISTEN', `not only this machine can connect there, so ${remedy}`]);
+  }
+  if (!/^(auto|off)$/.test(PAGE_LISTEN) && !isLoopback(PAGE_LISTEN) && INSECURE === 'off') {
+    const problem = 'not only this machine can connect there, and the page asks nobody who he is';
+    found.push(['PAGE_LISTEN', `${problem}, so put it behind a proxy that does; or INSECURE=on`]);
   }
   return found;
 }

@@ -23,11 +23,12 @@ let recording = false;
 
 try {
   const config = loadConfig(process.env);
-  // Standard output has the one line that says where the service is.
+  // Standard output has only the lines that say where the service is.
   const log = pino({ level: config.SERVICE_LOG }, pino.destination(2));
   const app = await startApp(config, log);
   const address = config.LISTEN.replace(/\d+$/, String(app.port));
   console.log(`Backup Management serves gRPC on ${address}`);
+  if (app.pageAddress) console.log(`Its status page is http://${app.pageAddress}/`);
   const { PROFILE_DIR: folder, PROFILE_DURATION: ms } = config;
   // Unheard it would end the process.
   process.on('SIGUSR2', () => void record(folder, ms, log));

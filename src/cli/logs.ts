@@ -86,7 +86,7 @@ function appendCommand(run: Runner): Command {
 const APPEND_HELP = `
 When the service is slow or away, whatever writes into the pipe waits; nothing is lost or doubled. Entries have the time at which their line was
 read. A last line without an end counts. Bytes that are not UTF-8 become U+FFFD, and NUL becomes U+2400. Ctrl-C ends it when the
-program in the pipe has ended, 2 s later at the latest, and keeps what was read; a second Ctrl-C ends it at once.
+program in the pipe has ended, 5 s later at the latest, and keeps what was read; a second Ctrl-C ends it at once.
 
 Exit code: 0 when every line was kept, or left out because the service keeps none of its level; 130 after Ctrl-C; others as in backupctl --help.
 

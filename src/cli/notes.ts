@@ -28,7 +28,7 @@ export class Notes {
   /** The service has said something. */
   heard(): void {
     this.#heard = true;
-    if (this.#lost) this.say('connected again, nothing is left out');
+    if (this.#lost) this.say('connected again');
     this.#lost = false;
   }
 

@@ -277,7 +277,8 @@ function encode(schema: DescMessage, answer: object): Buffer {
   return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 }
 
-function refuseWhenDraining({ draining }: Transport): void {
+/** Nothing new begins once the server shuts down. */
+export function refuseWhenDraining({ draining }: Transport): void {
   if (draining.aborted) throw shuttingDown();
 }
 

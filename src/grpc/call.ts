@@ -4,7 +4,6 @@ import type { DescMethod } from '@bufbuild/protobuf';
 import {
   Metadata,
   type ServerDuplexStream,
-  type ServerReadableStream,
   type ServerUnaryCall,
   type ServerWritableStream,
   type StatusObject,
@@ -54,6 +53,9 @@ export type CallReport = {
 /** A call that is answered by a stream. */
 export type StreamCall = ServerWritableStream<Buffer, Buffer> | ServerDuplexStream<Buffer, Buffer>;
 
+/** What has to be known of a call when it begins; it tells when it is cancelled. */
+export type Arrived = EventEmitter & Pick<ServerUnaryCall<Buffer, Buffer>, 'metadata' | 'getPeer' | 'getDeadline'>;
+
 /** One call from its arrival to its report. */
 export class Call implements CallContext {
   readonly requestId: string;
@@ -73,7 +75,7 @@ export class Call implements CallContext {
 
   constructor(
     method: DescMethod,
-    call: ServerUnaryCall<Buffer, Buffer> | ServerReadableStream<Buffer, Buffer> | StreamCall,
+    call: Arrived,
     { report, draining }: { report: (report: CallReport) => void; draining: AbortSignal },
   ) {
     this.#method = method;
@@ -83,7 +85,7 @@ export class Call implements CallContext {
     this.#report = report;
     const given = call.metadata.get('x-request-id')[0];
     this.requestId = typeof given === 'string' && /^[\x21-\x7e]{1,128}$/.test(given) ? given : randomUUID();
-    (call as EventEmitter).on('cancelled', () => {
+    call.on('cancelled', () => {
       // Told of every call, also of those that have been answered.
       if (this.#told) return;
       // A client gives up by its own clock, and what it sends then arrives a moment before the deadline has passed here.

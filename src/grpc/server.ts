@@ -9,6 +9,7 @@ import { methodDefinition } from './definition.ts';
 import { fortify } from './fortify.ts';
 import type { Guard } from './guard.ts';
 import { ServingState } from './health.ts';
+import { type LocalClient, localClient } from './local.ts';
 import { reflectionOf } from './reflection.ts';
 import { explainRefusals, refusalOfPart } from './refusals.ts';
 import { compileRules, messageValidator, type Shortcuts } from './validate.ts';
@@ -47,6 +48,8 @@ export type RunningServer = AsyncDisposable & {
   readonly port: number;
   readonly health: ServingState;
   readonly admission: Admission;
+  /** Calls one of the services in this process. */
+  local<S extends DescService>(service: S): LocalClient<S>;
 };
 
 /** Serves these services, health and reflection on one port. Disposing drains: streams are told, calls finish, then all is closed. */
@@ -102,6 +105,10 @@ export async function startServer(services: Served[], options: ServerOptions): P
     port,
     health,
     admission,
+    local: <S extends DescService>(service: S) => {
+      const [, handlers] = all.find(([served]) => served === service)!;
+      return localClient(service, handlers as Handlers<S>, transport);
+    },
     async [Symbol.asyncDispose]() {
       health.serving = false;
       if (options.delayMs > 0) await delay(options.delayMs);

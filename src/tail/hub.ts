@@ -188,7 +188,8 @@ export class Hub implements AsyncDisposable {
     while (!signal.aborted) {
       this.#latch.clear();
       try {
-        if (performance.now() >= this.#nextPoll) await this.#poll();
+        // One look at all ends before the next one begins: where that is asked for all the while, none would ever come to its end.
+        if (this.#all.size === 0 && performance.now() >= this.#nextPoll) await this.#poll();
         await this.#round(this.#rung);
         await this.#round(this.#all);
         if (this.#all.size === 0) this.#tellWide();
@@ -270,6 +271,8 @@ export class Hub implements AsyncDisposable {
       for (const reader of [...readers, ...this.#wide]) reader.fail(error);
     }
     this.#nextPoll = 0;
+    this.#all.clear();
+    this.#looking = undefined;
     await delay(RETRY_MS, undefined, { signal: this.#stop.signal }).catch(() => {});
   }
 }

@@ -129,11 +129,22 @@ const rules: Rule[] = [
     never: /./,
     but: /^(src\/grpc\/(definition|frame|write)\.ts$|@bufbuild\/protobuf|@grpc\/grpc-js$|node:)/,
   },
-  { they: 'the service does without its client', files: /^src\/(?!client\/|cli\/|page\/)/, never: /^src\/client\// },
+  { they: 'the service does without its client', files: /^src\/(?!client\/|cli\/)/, never: /^src\/client\// },
   {
     they: 'watches know controllers and no other room',
     files: /^src\/watch\//,
     never: /^src\/(course|log|payload|request|retention|summary|work)\//,
+  },
+  {
+    they: 'the status page knows the service as its callers do: by messages, and by what they are answered',
+    files: /^src\/page\//,
+    never: /^src\//,
+    but: /^src\/(page\/|errors\.ts$|gen\/|grpc\/(local|write)\.ts$)/,
+  },
+  {
+    they: 'the service does without the status page',
+    files: /^src\/(?!page\/|app\.ts$)/,
+    never: /^src\/page\//,
   },
   { they: 'nobody knows of watches', files: /^src\/(?!watch\/|app\.ts$)/, never: /^src\/watch\// },
   {
@@ -148,8 +159,8 @@ const rules: Rule[] = [
     never: /^(src\/(gen|grpc)\/|@grpc\/|@bufbuild\/)/,
   },
   {
-    they: 'generated code of backups is seen by services, scopes, the composition root, the client and commands only',
-    files: /^src\/(?!.*\/(service|message)\.ts$|app\.ts$|errors\.ts$|identity\/scope\.ts$|client\/|cli\/)/,
+    they: 'generated code of backups is seen by services, scopes, the composition root, the client, the status page and commands only',
+    files: /^src\/(?!.*\/(service|message)\.ts$|app\.ts$|errors\.ts$|identity\/scope\.ts$|client\/|cli\/|page\/)/,
     never: /^src\/gen\/backup\//,
   },
   {
@@ -202,6 +213,11 @@ describe('The architecture', () => {
       [],
     );
     assert.match(textOf('src/telemetry/telemetry.ts'), /await import\('\.\/metrics\.ts'\)/);
+  });
+
+  it('loads the status page only when there is to be one', () => {
+    assert.doesNotMatch(textOf('src/app.ts'), /^import .*'\.\/page\//m);
+    assert.match(textOf('src/app.ts'), /await import\('\.\/page\/page\.ts'\)/);
   });
 
   it('reads the environment in main only; what starts programs may hand it on', () => {

@@ -187,6 +187,11 @@ const table: Record<Name, Setting> = {
     good: { '127.0.0.1:9464': '127.0.0.1:9464', '[::1]:0': '[::1]:0' },
     bad: ['', 'localhost', ':9464', 'localhost:', 'localhost:http'],
   },
+  PAGE_LISTEN: {
+    unset: 'auto',
+    good: { off: 'off', auto: 'auto', '127.0.0.1:50080': '127.0.0.1:50080', '[::1]:0': '[::1]:0' },
+    bad: ['', 'on', 'localhost', ':50080', 'localhost:', 'localhost:http'],
+  },
   TRACES_ENDPOINT: {
     unset: undefined,
     good: { 'http://127.0.0.1:4318/v1/traces': 'http://127.0.0.1:4318/v1/traces', 'https://a/b': 'https://a/b' },
@@ -277,6 +282,15 @@ describe('loadConfig, of what settings ask of each other,', () => {
       const LISTEN = `${host}:1`;
       for (const env of [{}, tls, tokens]) assert.deepEqual(problems({ ...env, LISTEN }), ['LISTEN'], LISTEN);
       for (const env of [mutual, { ...tls, ...tokens }, { INSECURE: 'on' }]) loadConfig({ ...env, LISTEN });
+    }
+  });
+
+  it('shows the status page where others can connect only if it is said so', () => {
+    for (const host of ['127.0.0.1', 'localhost', '[::1]']) loadConfig({ PAGE_LISTEN: `${host}:1` });
+    for (const host of ['0.0.0.0', '[::]', '10.0.0.1', 'page.example.org']) {
+      const PAGE_LISTEN = `${host}:1`;
+      for (const env of [{}, mutual]) assert.deepEqual(problems({ ...env, PAGE_LISTEN }), ['PAGE_LISTEN'], host);
+      loadConfig({ PAGE_LISTEN, INSECURE: 'on' });
     }
   });
 

@@ -57,9 +57,10 @@ export function barView({ screen }: Session): View {
         runs.set(backupId, run);
       } else {
         runs.delete(backupId);
-        // It is told again after a resumption.
+        // After a resumption what has changed lately is told again.
         if (!ended.has(backupId)) above(row(run));
         ended.add(backupId);
+        if (ended.size > REMEMBERED) ended.delete(ended.values().next().value!);
       }
       makeRoom();
     },
@@ -77,3 +78,6 @@ export function barView({ screen }: Session): View {
     },
   };
 }
+
+/** Of the last minute there are hardly more. */
+const REMEMBERED = 10_000;

@@ -1,3 +1,4 @@
+import { once } from 'node:events';
 import type { LogLevel } from '../../gen/backup/v1/entry_pb.ts';
 import { openConnection } from '../connection.ts';
 import { Notes } from '../notes.ts';
@@ -16,14 +17,20 @@ export async function appendLogs(session: Session, options: Options, backupId: s
     backupId,
     onReconnect: notes.interrupted,
     get patienceMs() {
+      heard();
       return notes.patienceMs;
     },
   });
+  let acknowledged = 0;
+  const heard = () => {
+    if (writer.acknowledged > acknowledged) notes.heard();
+    acknowledged = writer.acknowledged;
+  };
   const levelOf = options.detectLevel ? levelDetector(options.level) : () => options.level;
   const tally = { written: 0, pieces: 0, mended: 0 };
   try {
     for await (const { bytes, piece } of byteLines(inputOf(session, options.tee), options.maxLine)) {
-      if (writer.acknowledged > 0) notes.heard();
+      heard();
       const { messages, mended } = messagesOf(bytes, options.maxLine);
       const level = levelOf(messages[0]!);
       for (const message of messages) {
@@ -39,8 +46,9 @@ export async function appendLogs(session: Session, options: Options, backupId: s
   }
 }
 
-async function* inputOf({ signal, screen }: Session, tee = false): AsyncGenerator<Buffer> {
+async function* inputOf({ signal }: Session, tee = false): AsyncGenerator<Buffer> {
   const input = process.stdin;
+  const copy = tee ? copier() : undefined;
   // A program in the same pipe was interrupted as well, and what it says last is worth to be read.
   const end = () => input.destroy();
   let late: NodeJS.Timeout | undefined;
@@ -50,7 +58,7 @@ async function* inputOf({ signal, screen }: Session, tee = false): AsyncGenerato
   signal.addEventListener('abort', interrupted, { once: true });
   try {
     for await (const chunk of input) {
-      if (tee) await screen.write(chunk as Buffer);
+      await copy?.(chunk as Buffer);
       yield chunk as Buffer;
     }
   } catch (error) {
@@ -59,6 +67,18 @@ async function* inputOf({ signal, screen }: Session, tee = false): AsyncGenerato
     clearTimeout(late);
     signal.removeEventListener('abort', interrupted);
   }
+}
+
+/** Copies to standard output until nobody reads it any more, which is no reason to keep no more. */
+function copier(): (chunk: Buffer) => Promise<void> {
+  const { stdout } = process;
+  let isOpen = true;
+  stdout.removeAllListeners('error').on('error', () => {
+    isOpen = false;
+  });
+  return async chunk => {
+    if (isOpen && !stdout.write(chunk)) await once(stdout, 'drain').catch(() => {});
+  };
 }
 
 type Tally = { written: number; kept: number; dropped: number; pieces: number; mended: number };
@@ -73,4 +93,4 @@ function tell(notes: Notes, { written, kept, dropped, pieces, mended }: Tally): 
 }
 
 /** Milliseconds. */
-const LAST_WORDS_MS = 2000;
+const LAST_WORDS_MS = 5000;

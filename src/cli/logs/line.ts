@@ -3,7 +3,7 @@ import { LogLevel } from '../../gen/backup/v1/entry_pb.ts';
 import type { LogEntry } from '../../gen/backup/v1/log_pb.ts';
 import type { Ink, Paint } from '../terminal/paint.ts';
 import { printable } from '../terminal/text.ts';
-import { ShortIds } from './short-ids.ts';
+import { MANY_IDS, ShortIds } from './short-ids.ts';
 
 export type Look = {
   paint: Paint;
@@ -52,6 +52,7 @@ export class LineWriter {
     if (!this.#look.named) return '';
     let name = this.#names.get(backupId);
     if (!name) {
+      if (this.#names.size === MANY_IDS) this.#names.clear();
       const ink = NAMES[this.#names.size % NAMES.length]!;
       name = `${this.#look.paint(ink, this.#ids.of(backupId))} `;
       this.#names.set(backupId, name);

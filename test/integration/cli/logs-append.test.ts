@@ -65,6 +65,7 @@ describe('backupctl logs append', function () {
     await using _again = await startReplica(database.url, { LISTEN: replica.address });
     assert.equal(await append.exit(), 0, append.err());
     assert.equal(await keptIn({ database }, backupId), 40_001);
+    assert.match(append.err(), /^-- no connection \(.*\n-- connected again\n-- 40001 entries kept\n$/);
     await rm(folder, { recursive: true });
   });
 
@@ -83,6 +84,15 @@ describe('backupctl logs append', function () {
     );
     assert.match(append.err(), /^-- 7 entries kept, 2 of them pieces of lines that were too long, 2 lines with NUL/m);
     assert.equal(append.out(), parts.map(String).join(''));
+  });
+
+  it('keeps all when nobody reads the copy any more', async () => {
+    const backupId = newBackupId();
+    const shell = `seq 1 200000 | $BACKUPCTL logs append ${backupId} --tee | head -1`;
+    await using append = startBackupctl(backend.address, [], { shell });
+    assert.equal(await append.exit(), 0, append.err());
+    assert.deepEqual(append.lines(), ['1']);
+    assert.equal(await keptIn(backend, backupId), 200_000);
   });
 
   it('finds out the level of each line', async () => {
@@ -118,7 +128,9 @@ describe('backupctl logs append', function () {
     append.stdin.write('one\ntwo\nunfin');
     await eventually(async () => assert.equal(await keptIn(backend, backupId), 2));
     append.kill('SIGINT');
-    append.stdin.end('ished\nlast words');
+    append.stdin.write('ished\n');
+    await eventually(async () => assert.equal(await keptIn(backend, backupId), 3));
+    append.stdin.end('last words');
     assert.equal(await append.exit(), 130, append.err());
     assert.deepEqual(await messages(backend, backupId), ['one', 'two', 'unfinished', 'last words']);
 

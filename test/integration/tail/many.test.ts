@@ -213,6 +213,19 @@ describe('TailLogs of everything', () => {
   });
 });
 
+describe('TailLogs of everything, where what is growing is looked at for a minute,', () => {
+  it('begins although that is more than one look reads, and has no controllers', async () => {
+    await using backend = await startBackend();
+    const logs = Array.from({ length: 1000 }, newBackupId);
+    await Promise.all(logs.map(backupId => append(backend, backupId, ['lately'])));
+    const subscriber = new Subscriber(backend, { everything: true, follow: true });
+    await subscriber.told('caughtUp');
+    await append(backend, logs[999]!, ['now']);
+    await subscriber.received(1001);
+    await subscriber.cancel();
+  });
+});
+
 describe('TailLogs by filter', () => {
   let backend: Backend;
   before(async () => {
