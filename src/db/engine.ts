@@ -21,7 +21,7 @@ export const DIVIDED = ['backup_logs', 'backup_log_requests', 'backup_payload_ch
 
 /**
  * How many partitions a table has. A statement for one log opens one of them but plans for all: of reading what is new in a log PostgreSQL has
- * 0.29 ms of work on a plain table and 0.35, 0.46, 0.56 and 0.80 with 8, 16, 32 and 64 partitions; appends cost the same with any number.
+ * 0.29 ms of work on a plain table and 0.35, 0.44, 0.56 and 0.80 with 8, 16, 32 and 64 partitions; appends cost the same with any number.
  */
 export const PARTITIONS = 16;
 
