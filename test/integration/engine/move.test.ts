@@ -4,7 +4,7 @@ import { DIVIDED } from '../../../src/db/engine.ts';
 import { migrate } from '../../../src/db/migrate.ts';
 import { moveTo } from '../../../src/db/move.ts';
 import { type Replica, startReplica } from '../../support/backend.ts';
-import { createEmptyDatabase, type Database } from '../../support/database.ts';
+import { administer, createEmptyDatabase, type Database } from '../../support/database.ts';
 import { eventually } from '../../support/eventually.ts';
 import { locked } from '../../support/locked.ts';
 import { run } from '../../support/process.ts';
@@ -145,6 +145,44 @@ describe('A database with data', function () {
       "select count(*)::int as n, count(*) filter (where message = 'changed')::int as changed from backup_logs",
     );
     assert.deepEqual(changed, [{ n: 9999, changed: 38 }]);
+  });
+
+  it('is moved by the role that owns it, while another one that may only read and write does so', async () => {
+    const name = `backup_${randomBytes(4).toString('hex')}`;
+    await using after = new AsyncDisposableStack();
+    await using database = await createEmptyDatabase();
+    const as = (role: string) => Object.assign(new URL(database.url), { username: role, password: 'secret' }).href;
+    const [owner, service] = [`${name}_owner`, `${name}_service`];
+    for (const role of [owner, service]) {
+      await administer(`create role ${role} login password 'secret'`);
+      after.defer(() => administer(`drop role ${role}`));
+    }
+    await database.query(`
+      do $$ begin execute format('alter database %I owner to ${owner}', current_database()); end $$;
+      alter default privileges for role ${owner} grant select, insert, update, delete on tables to ${service}`);
+    await migrate(as(owner));
+    await using replica = await startReplica(as(service), { ENGINE: 'plain', MIGRATE: 'off' });
+    const [kept, gone] = [newBackupId(), await newBackup(replica)];
+    for (const backupId of [kept, gone]) await append(replica, backupId, ['before']);
+    let next: Promise<Replica> | undefined;
+    await moveTo(as(owner), 'partitioned', async () => {
+      if (next !== undefined) return;
+      next = startReplica(as(owner), { ENGINE: 'partitioned' });
+      next.catch(() => {}); // told by whoever waits for it
+      await append(replica, kept, ['meanwhile']);
+      await replica.controllers.deleteController({ backupId: gone });
+    });
+    // One that begins with the new setting waits for the end of the move.
+    await using other = await next!;
+    await append(other, kept, ['behind']);
+    const { entries } = await replica.logs.listLogs({ backupId: kept });
+    assert.deepEqual(
+      entries.map(({ message }) => message),
+      ['before', 'meanwhile', 'behind'],
+    );
+    assert.deepEqual(await database.query('select distinct backupid from backup_logs'), [{ backupid: kept }]);
+    const owners = 'select distinct relowner::regrole::text as name from pg_class where relname ~ $1';
+    assert.deepEqual(await database.query(owners, ['^backup_']), [{ name: owner }]);
   });
 
   it('is plain again, and without a trace, when a move is abandoned', async () => {
