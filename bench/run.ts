@@ -13,6 +13,7 @@ import { parseArgs } from 'node:util';
 import { startEmbeddedPostgres } from '../src/db/embedded.ts';
 import { appends } from './append.ts';
 import { costs } from './costs.ts';
+import { doorbells } from './doorbell.ts';
 import { fanOuts } from './fan-out.ts';
 import { type Figure, print } from './figure.ts';
 import { gets } from './get.ts';
@@ -42,6 +43,7 @@ const benchmarks = {
   append: appends,
   ingest: ingests,
   'tail-latency': latencies,
+  doorbell: doorbells,
   'fan-out': fanOuts,
   history: histories,
   list: lists,

@@ -7,7 +7,7 @@ import { toRunFilter } from './controller/message.ts';
 import { Reader } from './controller/read.ts';
 import { controllerService, runsOf } from './controller/service.ts';
 import { courseService } from './course/service.ts';
-import { Doorbell } from './db/doorbell.ts';
+import { channelOf, Doorbell } from './db/doorbell.ts';
 import { startEmbeddedPostgres } from './db/embedded.ts';
 import { openHotPool } from './db/hot.ts';
 import { migrate, requireSchema } from './db/migrate.ts';
@@ -83,9 +83,11 @@ export async function startApp(config: Config, log: Logger): Promise<App> {
   const orm = await openOrm({ ...database, poolSize: config.DATABASE_POOL_SIZE });
   opening.defer(() => orm.close());
   const pool: Pool = await orm.em.getConnection().getNativeClient();
+  const tokenKey = (await orm.em.fork().findOneOrFail(Setting, 'token_key')).value;
   const doorbell = opening.use(
     new Doorbell({
-      url: directUrl,
+      url: config.DOORBELL_URL ?? directUrl,
+      channel: channelOf(tokenKey),
       enabled: config.NOTIFY === 'on',
       heartbeatMs: config.NOTIFY_HEARTBEAT,
       warn: message => log.warn(message),
@@ -95,7 +97,7 @@ export async function startApp(config: Config, log: Logger): Promise<App> {
   guard(pool, mostWaiting);
   const hot = opening.use(openHotPool({ ...database, mostWaiting }));
   for (const followed of [pool, hot]) telemetry.follow(followed);
-  const tokens = new Tokens((await orm.em.fork().findOneOrFail(Setting, 'token_key')).value);
+  const tokens = new Tokens(tokenKey);
   const defaultPageSize = config.DEFAULT_PAGE_SIZE;
   const keeping = { keepLevel: config.LOG_KEEP_LEVEL, maxMessageBytes: config.LOG_MAX_MESSAGE_BYTES };
   const skipLocked = config.SKIP_LOCKED === 'on';

@@ -10,8 +10,11 @@ const pause = z
   .transform(
     text => Number.parseInt(text, 10) * { ms: 1, s: 1000, m: 60_000, h: 3_600_000 }[text.replace(/\d/g, '') as 's'],
   )
-  .refine(ms => ms < 2 ** 31, 'must be less than 24 days');
-const duration = pause.refine(ms => ms >= 1, 'must be at least 1ms');
+  .refine(ms => ms < 2 ** 31, 'must be less than 24 days')
+  .meta({ range: '0 to less than 24 days, in `ms`, `s`, `m` or `h`' });
+const duration = pause
+  .refine(ms => ms >= 1, 'must be at least 1ms')
+  .meta({ range: '`1ms` to less than 24 days, in `ms`, `s`, `m` or `h`' });
 
 /** In seconds. No timer runs for it, so it may be longer than the 24 days of a timer. */
 const age = z
@@ -24,14 +27,16 @@ const age = z
   .refine(
     seconds => seconds === undefined || (seconds >= 1 && seconds <= 36_525 * 86_400),
     'must be at least 1s and at most 36525d',
-  );
+  )
+  .meta({ range: '`1s` to `36525d`, in `s`, `m`, `h` or `d`; `off`' });
 
 const integer = (least: number, most: number) =>
   z
     .string()
     .regex(/^\d+$/, 'must be a whole number')
     .transform(Number)
-    .refine(n => n >= least && n <= most, `must be from ${least} to ${most}`);
+    .refine(n => n >= least && n <= most, `must be from ${least} to ${most}`)
+    .meta({ range: `${least} to ${most}` });
 
 /** Text in a form of its own; `parse` throws what is wrong with it. */
 const parsed = <T>(parse: (text: string) => T) =>
@@ -44,13 +49,14 @@ const parsed = <T>(parse: (text: string) => T) =>
     }
   });
 
-const file = z.string().min(1);
+const file = z.string().min(1).meta({ range: 'a path' });
 const limit = (least: number, most: number) =>
   z
     .string()
     .regex(/^(\d+|off)$/, 'must be a whole number, or off')
     .transform(text => (text === 'off' ? undefined : Number(text)))
-    .refine(n => n === undefined || (n >= least && n <= most), `must be from ${least} to ${most}, or off`);
+    .refine(n => n === undefined || (n >= least && n <= most), `must be from ${least} to ${most}, or off`)
+    .meta({ range: `${least} to ${most}; \`off\`` });
 
 const logLevels = { none: 10, error: 20, warning: 30, info: 40, debug: 50 };
 
@@ -74,7 +80,7 @@ export const settings = z.object({
     .enum(engines)
     .default('plain')
     .describe('How the tables that grow are laid out: plain, or partitioned by backup id; the database has to be it'),
-  DATA_DIR: z.string().min(1).default('.data/postgres').describe('Where the embedded PostgreSQL keeps its data'),
+  DATA_DIR: file.default('.data/postgres').describe('Where the embedded PostgreSQL keeps its data'),
   LISTEN: z
     .string()
     .regex(/^.+:\d+$/, 'must be host:port')
@@ -217,8 +223,16 @@ export const settings = z.object({
   NOTIFY: z
     .enum(['on', 'off'])
     .default('on')
-    .describe('Wake tails, watches and claims by LISTEN and NOTIFY; off, they only poll'),
+    .describe('Wake tails, watches and claims, on other replicas by LISTEN and NOTIFY; off, they only poll'),
   NOTIFY_HEARTBEAT: duration.prefault('10s').describe('How often the listening connection is checked'),
+  DOORBELL_URL: z
+    .url({
+      protocol: /^(nats|tls|rediss?)$/,
+      hostname: /./,
+      error: 'must be a nats://, tls://, redis:// or rediss:// URL',
+    })
+    .optional()
+    .describe('Broker to do that with instead: NATS (nats://, tls://) or Redis (redis://, rediss://)'),
   HEALTH_INTERVAL: duration.prefault('1s').describe('How often health asks the database'),
   METRICS_LISTEN: z
     .string()
@@ -231,6 +245,7 @@ export const settings = z.object({
     .string()
     .regex(/^(auto|off|.+:\d+)$/, 'must be host:port, auto or off')
     .default('auto')
+    .meta({ range: '`host:port`, `auto`, `off`' })
     .describe(
       'Address of the status page, for people; port 0 takes a free one; auto is 127.0.0.1:50080 with the embedded PostgreSQL where nobody is asked who he is, and else off',
     ),
@@ -243,10 +258,9 @@ export const settings = z.object({
     .regex(/^(0|1|0\.\d{1,6})$/, 'must be from 0 to 1, with 6 decimals at most')
     .prefault('0.01')
     .transform(Number)
+    .meta({ range: '0 to 1, with 6 decimals at most' })
     .describe('Share of the calls that are traced when the caller has not decided; 1 is all'),
-  PROFILE_DIR: z
-    .string()
-    .min(1)
+  PROFILE_DIR: file
     .optional()
     .describe(
       'Folder to which SIGUSR2 writes a CPU profile and then a heap snapshot, which holds secrets; without it nothing',
@@ -268,6 +282,7 @@ function disagreements(config: Config): Disagreement[] {
   const found = NEEDS.filter(([name, other]) => config[name] !== undefined && config[other] === undefined).map(
     ([name, other]): Disagreement => [name, `needs ${other}`],
   );
+  if (config.DOORBELL_URL && config.NOTIFY === 'off') found.push(['DOORBELL_URL', 'says nothing with NOTIFY=off']);
   if (TLS_CLIENT_SCOPES && TOKEN_JWKS) found.push(['TLS_CLIENT_SCOPES', 'says nothing where tokens do (TOKEN_JWKS)']);
   const missing = missingFor(LISTEN, { tls: !!TLS_CERT, clientCa: !!TLS_CLIENT_CA, tokens: !!TOKEN_JWKS });
   if (missing.length > 0 && INSECURE === 'off') {
@@ -307,7 +322,7 @@ export function loadConfig(env: Record<string, string | undefined>): Config {
     : result.error.issues.map(({ path: [name], message }) => [String(name), message]);
   if (result.success && wrong.length === 0) return result.data;
   const problems = wrong.map(([name, message]) => {
-    const value = /^DATABASE_.*URL$/.test(name!) ? '...' : env[name!]; // those hold passwords
+    const value = /^(DATABASE|DOORBELL)_.*URL$/.test(name!) ? '...' : env[name!]; // those hold passwords
     return `  ${name}=${value}: ${message}`;
   });
   throw new ConfigError(`These settings are wrong:\n${problems.join('\n')}`);

@@ -13,7 +13,11 @@ export type Books = {
   readonly appender: { readonly queue: { bytes: number; mostBytes: number } };
   readonly tails: { readonly size: { logs: number; readers: number; recentBytes: number }; readonly lag: number };
   readonly watches: { readonly size: { watchers: number } };
-  readonly doorbell: { readonly connected: boolean | undefined; readonly connections: number };
+  readonly doorbell: {
+    readonly connected: boolean | undefined;
+    readonly connections: number;
+    readonly dropped: number;
+  };
   readonly sweeps: { readonly leasesLost: number; readonly coursesRepaired: number };
   readonly retention: {
     readonly intervalMs: number | undefined;

@@ -61,6 +61,10 @@ export const copied: Record<string, Copied> = {
     help: 'Connections for that; each but the first one replaces one that broke',
     of: ({ doorbell }) => doorbell.connections,
   },
+  backup_doorbell_dropped_total: {
+    help: 'Rings that other replicas were not sent: too many waited for it, or the connection broke meanwhile',
+    of: ({ doorbell }) => doorbell.dropped,
+  },
   backup_retention_deleted_total: {
     help: 'Rows that retention has deleted on this replica',
     label: ['table'],

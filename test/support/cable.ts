@@ -5,26 +5,35 @@ import { setTimeout as delay } from 'node:timers/promises';
 /** A TCP connection to a server that can go dead without being closed, as when a cable is cut or a firewall forgets it. */
 export class Cable implements AsyncDisposable {
   readonly #server: Server;
+  #to: Peer;
   readonly #sockets = new Set<Socket>();
   readonly #frozen = new Set<Socket>();
   connections = 0;
+  /** Is given all that goes to the server. */
+  tap: ((data: Buffer) => void) | undefined;
   /** How long whatever comes from now on takes in each direction, in milliseconds. */
   latencyMs = 0;
 
-  private constructor(server: Server) {
+  private constructor(server: Server, to: URL) {
     this.#server = server;
+    this.#to = peerOf(to);
   }
 
-  static async start({ hostname, port }: URL): Promise<Cable> {
+  static async start(to: URL): Promise<Cable> {
     const server = createServer();
-    const cable = new Cable(server);
-    server.on('connection', near => cable.#forward(near, connect(Number(port), hostname)));
+    const cable = new Cable(server, to);
+    server.on('connection', near => cable.#forward(near, connect(cable.#to)));
     await once(server.listen(0, '127.0.0.1'), 'listening');
     return cable;
   }
 
   get port(): number {
     return (this.#server.address() as { port: number }).port;
+  }
+
+  /** New connections go there. */
+  redirect(to: URL): void {
+    this.#to = peerOf(to);
   }
 
   /** From now on nothing comes through the connections that are open, not even that they are closed; new ones work. */
@@ -53,6 +62,7 @@ export class Cable implements AsyncDisposable {
       [far, near],
     ] as const) {
       this.#sockets.add(from);
+      if (from === near) near.on('data', data => this.tap?.(data));
       from.on('data', this.#carrier(to));
       from.on('error', () => {});
       from.on('close', () => {
@@ -79,4 +89,10 @@ export class Cable implements AsyncDisposable {
       });
     };
   }
+}
+
+type Peer = { host: string; port: number };
+
+function peerOf({ hostname, port }: URL): Peer {
+  return { host: hostname, port: Number(port) };
 }

@@ -1,10 +1,10 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { chmodSync, existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { freePort } from '../../src/db/embedded.ts';
+import { accepts } from './accepts.ts';
 import { eventually } from './eventually.ts';
 
 const PROGRAM = '/usr/sbin/pgbouncer';
@@ -47,10 +47,7 @@ log_disconnections = 0
   const exited = once(child, 'close');
   const stop = () => child.kill('SIGKILL');
   process.once('exit', stop);
-  await eventually(async () => {
-    const socket = connect(Number(listen), '127.0.0.1');
-    await once(socket, 'connect').finally(() => socket.destroy());
-  });
+  await eventually(() => accepts(Number(listen)));
   return {
     urlOf(databaseUrl) {
       const url = new URL(databaseUrl);

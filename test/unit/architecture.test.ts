@@ -13,7 +13,12 @@ const rules: Rule[] = [
     they: 'transport, doorbell and latch know nothing of backups',
     files: /^src\/(grpc\/|db\/doorbell|latch)/,
     never: /^src\//,
-    but: /^src\/(grpc\/|latch|errors|gen\/(google|grpc|health)\/)/,
+    but: /^src\/(db\/doorbell\/|grpc\/|latch|errors|gen\/(google|grpc|health)\/)/,
+  },
+  {
+    they: 'clients of brokers are known to the file of each only',
+    files: /^src\/(?!db\/doorbell\/(nats|redis)\.ts$)/,
+    never: /^@(nats-io|redis)\//,
   },
   {
     they: 'who calls is found out without knowing what is called',
@@ -213,6 +218,13 @@ describe('The architecture', () => {
       [],
     );
     assert.match(textOf('src/telemetry/telemetry.ts'), /await import\('\.\/metrics\.ts'\)/);
+  });
+
+  it('loads clients of brokers only when one is to be used', () => {
+    const importers = sources.filter(path => /^import (?!type ).*\/(nats|redis)\.ts'/m.test(textOf(path)));
+    assert.deepEqual(importers, []);
+    for (const broker of ['nats', 'redis'])
+      assert.ok(textOf('src/db/doorbell/others.ts').includes(`await import('./${broker}.ts')`));
   });
 
   it('loads the status page only when there is to be one', () => {

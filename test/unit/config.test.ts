@@ -181,6 +181,19 @@ const table: Record<Name, Setting> = {
   },
   NOTIFY: { unset: 'on', good: { on: 'on', off: 'off' }, bad: ['', 'ON', 'true', '1'] },
   NOTIFY_HEARTBEAT: { unset: 10_000, ...milliseconds, bad: notDurations },
+  DOORBELL_URL: {
+    unset: undefined,
+    good: Object.fromEntries(
+      [
+        'nats://broker',
+        'nats://token@broker:4222',
+        'tls://a:b@broker',
+        'redis://a:b@127.0.0.1:6379',
+        'rediss://[::1]',
+      ].map(url => [url, url]),
+    ),
+    bad: ['', 'broker:4222', 'nats://', 'amqp://broker', 'ws://broker', 'postgresql://broker/db'],
+  },
   HEALTH_INTERVAL: { unset: 1000, ...milliseconds, bad: notDurations },
   METRICS_LISTEN: {
     unset: undefined,
@@ -241,6 +254,17 @@ describe('loadConfig', () => {
     assert.throws(() => loadConfig({ NOTIFY: 'maybe', TAIL_POLL: 'often' }), /TAIL_POLL=often: .*\n.*NOTIFY=maybe: /);
   });
 
+  it('does not repeat the password of a broker', () => {
+    for (const env of [
+      { DOORBELL_URL: 'amqp://user:hunter2@host' },
+      { DOORBELL_URL: 'nats://user:hunter2@host', NOTIFY: 'off' },
+    ])
+      assert.throws(
+        () => loadConfig(env),
+        (error: Error) => /DOORBELL_URL=\.\.\.: /.test(error.message) && !error.message.includes('hunter2'),
+      );
+  });
+
   it('does not repeat the password of a database', () => {
     assert.throws(
       () => loadConfig({ DATABASE_URL: 'mysql://user:hunter2@host/db' }),
@@ -257,6 +281,7 @@ describe('loadConfig, of what settings ask of each other,', () => {
   it('refuses what is not complete or says nothing', () => {
     const scopes = { TLS_CLIENT_SCOPES: 'a=read' };
     const cases: [Record<string, string>, Name[]][] = [
+      [{ DOORBELL_URL: 'nats://a', NOTIFY: 'off' }, ['DOORBELL_URL']],
       [{ TLS_CERT: 'a' }, ['TLS_CERT']],
       [{ TLS_KEY: 'a' }, ['TLS_KEY']],
       [{ TLS_CLIENT_CA: 'a' }, ['TLS_CLIENT_CA']],
