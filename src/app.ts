@@ -9,6 +9,7 @@ import { controllerService, runsOf } from './controller/service.ts';
 import { courseService } from './course/service.ts';
 import { channelOf, Doorbell } from './db/doorbell.ts';
 import { startEmbeddedPostgres } from './db/embedded.ts';
+import { workOn } from './db/engine.ts';
 import { openHotPool } from './db/hot.ts';
 import { migrate, requireSchema } from './db/migrate.ts';
 import { openOrm } from './db/orm.ts';
@@ -68,6 +69,7 @@ export type App = AsyncDisposable & {
 /** Opens everything in order; disposing closes it in reverse. What was opened is closed, too, when a later step fails. */
 export async function startApp(config: Config, log: Logger): Promise<App> {
   await using opening = new AsyncDisposableStack();
+  workOn(config.ENGINE);
   const url = config.DATABASE_URL ?? opening.use(await startEmbeddedPostgres({ dataDir: config.DATA_DIR })).url;
   const telemetry = opening.use(
     await openTelemetry({

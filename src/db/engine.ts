@@ -4,7 +4,7 @@ import type { Sql } from './sql.ts';
  * How the tables that grow with every entry are laid out: `plain`, each one table; or `partitioned`, each divided by hash of the backup id.
  * Statements, entities and handlers are the same for both: what differs stands here and in `layout.ts`, which makes the tables.
  */
-export const engines = ['plain', 'partitioned'] as const;
+export const engines = ['plain', 'partitioned', 'citus'] as const;
 
 export type Engine = (typeof engines)[number];
 
@@ -60,8 +60,21 @@ export function misfit(found: Engine, wanted: Engine): Error {
   );
 }
 
-/** Whether the key of a table has refused a row. The error names a partition, and its key, where the table has any. */
+/** Whether the key of a table has refused a row. The error names a partition, and its key, where the table has any; on Citus only a shard's key, in words. */
 export function isTaken(error: unknown, table: string): boolean {
-  const { code, table: refusing = '' } = error as { code?: string; table?: string };
-  return code === '23505' && (refusing === table || new RegExp(`^${table}_p\\d+$`).test(refusing));
+  const { code, table: refusing = '', message } = error as { code?: string; table?: string; message: string };
+  if (code !== '23505') return false;
+  return refusing === table || new RegExp(`^${table}_p\\d+$`).test(refusing) || message.includes(`"${table}_pkey_`);
 }
+
+/** Says which engine this process works on: before its first statement, and once. */
+export function workOn(engine: Engine): void {
+  current = engine;
+}
+
+/** Whether statements are those for a cluster of Citus. It is asked where they differ, and what differs stands beside what it differs from. */
+export function onCitus(): boolean {
+  return current === 'citus';
+}
+
+let current: Engine = 'plain';

@@ -1,4 +1,5 @@
 import pg from 'pg';
+import { onCitus } from './engine.ts';
 import type { DatabaseOptions } from './orm.ts';
 import { sessionOptions } from './session.ts';
 import { guard } from './wanted.ts';
@@ -18,7 +19,8 @@ export function openHotPool({
     connectionString: url,
     max: CONNECTIONS,
     ...sessionOptions(session),
-    ...(!session.pooler && { options: '-c plan_cache_mode=force_generic_plan' }),
+    // Citus finds the shards of most statements by their parameters only, and refuses a plan without them.
+    ...(!session.pooler && !onCitus() && { options: '-c plan_cache_mode=force_generic_plan' }),
   });
   guard(pool, mostWaiting);
   // One that breaks while nothing uses it is told here only; without a listener it would end the process.

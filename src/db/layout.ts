@@ -1,3 +1,4 @@
+import { DISTRIBUTED, distribute } from './citus.ts';
 import { DIVIDED, type Engine, PARTITIONS, readEngine, writeSetting } from './engine.ts';
 import type { Sql } from './sql.ts';
 
@@ -51,9 +52,14 @@ export async function putTwins(sql: Sql, engine: Engine): Promise<void> {
 export async function layOut(sql: Sql, engine: Engine): Promise<boolean> {
   await lockTables(sql);
   if (engine === 'plain' || (await readEngine(sql)) !== 'plain') return false;
-  for (const table of DIVIDED) {
+  for (const table of engine === 'citus' ? DISTRIBUTED : DIVIDED) {
     const [row] = await sql({ text: `select from ${table} limit 1`, values: [] });
     if (row) return false;
+  }
+  if (engine === 'citus') {
+    await distribute(sql);
+    await writeSetting(sql, 'engine', engine);
+    return true;
   }
   for (const table of DIVIDED) await makeTwin(sql, table, engine);
   await putTwins(sql, engine);

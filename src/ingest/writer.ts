@@ -1,4 +1,5 @@
 import { epochNow } from '../db/clock.ts';
+import { onCitus } from '../db/engine.ts';
 import type { Sql } from '../db/sql.ts';
 import {
   type Appended,
@@ -8,6 +9,7 @@ import {
   columns,
   FREE,
   HELD,
+  isHeld,
   type NewEntry,
 } from '../log/append.ts';
 
@@ -48,6 +50,7 @@ export async function lookAtWriter(
   sql: Sql,
   { backupId, writerId, leaseToken }: Writer,
 ): Promise<{ held: boolean; last: bigint | undefined }> {
+  if (onCitus()) return lookApart(sql, { backupId, writerId, leaseToken });
   const [row] = await sql<{ held: boolean; last: string | null }>({
     text: `select $3::uuid is null or exists (select from backup_controllers where backupid = $1 and leasetoken = $3) as held,
                   (select lastnumber from backup_log_writers where backupid = $1 and writerid = $2) as last`,
@@ -55,6 +58,16 @@ export async function lookAtWriter(
   });
   const { held, last } = row!;
   return { held, last: last === null ? undefined : BigInt(last) };
+}
+
+/** Controllers and writers are on different nodes, and Citus refuses the statement for both. */
+async function lookApart(sql: Sql, { backupId, writerId, leaseToken }: Writer) {
+  const held = !leaseToken || (await isHeld(sql, backupId, leaseToken));
+  const [row] = await sql<{ lastnumber: string }>({
+    text: 'select lastnumber from backup_log_writers where backupid = $1 and writerid = $2',
+    values: [backupId, writerId],
+  });
+  return { held, last: row && BigInt(row.lastnumber) };
 }
 
 // Behind the parameters of an append: $8 the writer, $9 the last batch that was kept, $10 the last one that is kept with this. A writer that was

@@ -1,8 +1,10 @@
 import type { Pool } from 'pg';
 import { epochMicros } from '../db/clock.ts';
+import { onCitus } from '../db/engine.ts';
 import type { Archive, Logs } from '../segment/archive.ts';
 import { type SegmentRow, segmentColumns, toSegmentRow } from '../segment/row.ts';
 import { appendedAt } from '../segment/segment.ts';
+import { readActiveApart } from './apart.ts';
 import { type Head, headColumns, type RunFilter, toHead } from './head.ts';
 
 /** Which logs have grown, or got their controllers, at or after a time; some more may be among them. */
@@ -15,6 +17,7 @@ export type Active = {
 
 /** What has been active since `before` the time `since`, or before now; both in microseconds. */
 export async function readActive(pool: Pool, since: bigint | undefined, before: bigint): Promise<Active> {
+  if (onCitus()) return readActiveApart(pool, since, before);
   const { rows } = await pool.query({ name: 'log-active', text: ACTIVE, values: [since ?? null, before] });
   const found = rows.filter(row => row.backupid !== null);
   return { at: BigInt(rows[0].now), lastIds: new Map(found.map(row => [row.backupid, BigInt(row.lastid)])) };
@@ -64,11 +67,35 @@ export async function readIdsAt(
   backupIds: readonly string[],
   time: bigint,
 ): Promise<Map<string, bigint | undefined>> {
-  const { rows } = await pool.query({
-    name: 'log-ids-at',
-    // Backwards from the end: what is passed over is what came since then and is to be delivered anyway.
-    text: `select wanted.backupid, log.id, ${segmentColumns}
-      from unnest($1::varchar[]) as wanted (backupid)
+  const rows = await (onCitus() ? idsApart(pool, backupIds, time) : idsTogether(pool, backupIds, time));
+  const ids = new Map<string, bigint | undefined>();
+  for (const row of rows) {
+    const segment = toSegmentRow(row);
+    const inTable = row['id'] === null ? undefined : BigInt(row['id'] as string);
+    ids.set(row['backupid'] as string, segment ? await movedIdAt(archive, segment, time) : inTable);
+  }
+  return ids;
+}
+
+type Found = Promise<Record<string, unknown>[]>;
+
+async function idsTogether(pool: Pool, backupIds: readonly string[], time: bigint): Found {
+  const text = idsAt('unnest($1::varchar[]) as wanted (backupid)');
+  return (await pool.query({ name: 'log-ids-at', text, values: [backupIds, time] })).rows;
+}
+
+/** Each by its shard: Citus joins no list with several of them. */
+async function idsApart(pool: Pool, backupIds: readonly string[], time: bigint): Found {
+  const text = `${idsAt('backup_log_heads wanted')} where wanted.backupid = $1`;
+  const found = await Promise.all(
+    backupIds.map(id => pool.query({ name: 'log-ids-at-apart', text, values: [id, time] })),
+  );
+  return found.flatMap(({ rows }) => rows);
+}
+
+// Backwards from the end: what is passed over is what came since then and is to be delivered anyway.
+const idsAt = (wanted: string) => `select wanted.backupid, log.id, ${segmentColumns}
+      from ${wanted}
       left join lateral (
         select id from backup_logs
         where backupid = wanted.backupid and coalesce(appended_micros, created_at * 1000000 + created_nanos / 1000) <= $2::bigint
@@ -77,17 +104,7 @@ export async function readIdsAt(
       left join lateral (
         select * from backup_log_segments
         where log.id is null and backupid = wanted.backupid and firstmicros <= $2::bigint order by lastid desc limit 1
-      ) s on true`,
-    values: [backupIds, time],
-  });
-  const ids = new Map<string, bigint | undefined>();
-  for (const row of rows) {
-    const segment = toSegmentRow(row);
-    const inTable = row.id === null ? undefined : BigInt(row.id);
-    ids.set(row.backupid, segment ? await movedIdAt(archive, segment, time) : inTable);
-  }
-  return ids;
-}
+      ) s on true`;
 
 /** The same in the segment that has it; undefined when that was removed meanwhile. */
 async function movedIdAt(archive: Archive, row: SegmentRow, time: bigint): Promise<bigint | undefined> {

@@ -1,38 +1,13 @@
 import type { EntityManager } from '@mikro-orm/postgresql';
 import type { Pool } from 'pg';
+import { onCitus } from '../db/engine.ts';
+import { eachShard } from '../db/shard.ts';
 import type { Sql } from '../db/sql.ts';
 import { removeSegments } from '../segment/removal.ts';
+import { readHeadsApart } from './apart.ts';
+import { type Head, headColumns, toHead } from './head-row.ts';
 
-/** Where a log and its run stand. */
-export type Head = {
-  /** 1 when nothing was appended or removed yet. */
-  firstId: bigint;
-  /** 0 when nothing was appended yet. */
-  lastId: bigint;
-  /** `lastId` when the run finished. */
-  sealedId: bigint | undefined;
-  /** Entries up to this one are in segments, and not in the table; 0 when none is. */
-  movedId: bigint;
-  /** When it grew last, in epoch microseconds; 0 when nothing was appended yet. */
-  lastMicros: bigint;
-  /** Whether there is a log or a controller at all. */
-  exists: boolean;
-  run: Run | undefined;
-};
-
-/** What a log shows of its controller. */
-export type Run = {
-  status: number;
-  /** 0 to 1, as the column has it. */
-  progress: string;
-  operation: string;
-  type: string;
-  itemId: bigint;
-  userId: bigint;
-  purpose: number;
-  /** Epoch seconds. */
-  createdAt: bigint;
-};
+export { type Head, headColumns, type Run, toHead } from './head-row.ts';
 
 /** What a controller must be for its log to match; undefined is anything. */
 export type RunFilter = {
@@ -57,39 +32,9 @@ export function matchesRun(filter: RunFilter | undefined, { run }: Head): boolea
   );
 }
 
-/** Of the head `h` and the controller `c` of a log, either of which may be missing. */
-export const headColumns = `h.firstid, h.lastid, h.sealedid, h.movedid, h.lastmicros,
-  c.status, c.progress, c.operation, c.type, c.itemid, c.userid, c.purpose, c.created_at as begun`;
-
-/** A row of `headColumns`. */
-export function toHead(row: Record<string, unknown>): Head {
-  const integer = (column: string, absent: bigint) => (row[column] === null ? absent : BigInt(row[column] as string));
-  return {
-    firstId: integer('firstid', 1n),
-    lastId: integer('lastid', 0n),
-    sealedId: row['sealedid'] === null ? undefined : BigInt(row['sealedid'] as string),
-    movedId: integer('movedid', 0n),
-    lastMicros: integer('lastmicros', 0n),
-    exists: row['lastid'] !== null || row['status'] !== null,
-    run: row['status'] === null ? undefined : toRun(row),
-  };
-}
-
-function toRun(row: Record<string, unknown>): Run {
-  return {
-    status: row['status'] as number,
-    progress: row['progress'] as string,
-    operation: row['operation'] as string,
-    type: row['type'] as string,
-    itemId: BigInt(row['itemid'] as string),
-    userId: BigInt(row['userid'] as string),
-    purpose: row['purpose'] as number,
-    createdAt: BigInt(row['begun'] as string),
-  };
-}
-
 /** The heads of these logs by backup id, all from one snapshot: every entry up to `lastId` is visible to whoever reads after this. */
 export async function readHeads(pool: Pool, backupIds: readonly string[]): Promise<Map<string, Head>> {
+  if (onCitus()) return readHeadsApart(pool, backupIds);
   const { rows } = await pool.query({
     name: 'heads',
     text: `
@@ -119,16 +64,16 @@ export async function unsealLog(em: EntityManager, backupId: string): Promise<vo
 /** Deletes logs and returns how many entries they had. Part of the transaction that deletes the runs. */
 export async function deleteLogs(sql: Sql, backupIds: string[]): Promise<bigint> {
   // Writers before heads, as they lock them; one that comes later waits for its head, and begins a new log then.
-  await sql({
+  await eachShard(sql, backupIds, {
     text: 'select from backup_log_writers where backupid = any ($1) order by backupid, writerid for update',
-    values: [backupIds],
+    values: [],
   });
   // The heads are locked first: that keeps out appends, which would otherwise leave entries without a head behind. The rest are statements of
   // their own, because this one may have begun before an append that it waits for has committed, and would not see its entries.
-  const heads = await sql<{ backupid: string; entries: string }>({
+  const heads = await eachShard<{ backupid: string; entries: string }>(sql, backupIds, {
     text: `select backupid, lastid - firstid + 1 as entries from backup_log_heads
       where backupid = any ($1) order by backupid for update`,
-    values: [backupIds],
+    values: [],
   });
   for (const table of ['backup_log_heads', 'backup_log_requests', 'backup_log_writers', 'backup_logs']) {
     await sql({ text: `delete from ${table} where backupid = any ($1)`, values: [backupIds] });

@@ -1,7 +1,9 @@
 import type { Pool } from 'pg';
+import { onCitus } from '../db/engine.ts';
+import { readNewsApart } from './apart.ts';
 import { type Entry, type Position, toEntry } from './entry.ts';
 import { type Head, headColumns, toHead } from './head.ts';
-import { ENTRY_OVERHEAD } from './page.ts';
+import { ENTRY_OVERHEAD } from './limits.ts';
 
 /** A log, and the last of its entries that is known; undefined when none is, and nothing but where it stands is wanted. */
 export type Known = { backupId: string; lastId: bigint | undefined };
@@ -23,6 +25,7 @@ const BYTES = 4 * 1024 * 1024;
  * elsewhere takes one round trip to be here. Of each log up to `most` entries.
  */
 export async function readNews(pool: Pool, logs: readonly Known[], most: number): Promise<Map<string, News>> {
+  if (onCitus()) return readNewsApart(pool, logs, most, Math.floor(BYTES / logs.length));
   const { rows } = await pool.query({
     name: 'log-news',
     text: NEWS,

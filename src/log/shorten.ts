@@ -1,3 +1,5 @@
+import { onCitus } from '../db/engine.ts';
+import { eachShard } from '../db/shard.ts';
 import type { Sql } from '../db/sql.ts';
 import { shortenSegments } from '../segment/shorten.ts';
 import { deleteLogs } from './head.ts';
@@ -40,6 +42,14 @@ export async function shortenLogs(
     const fromSegments = inSegments ? await shortenSegments(sql, backupId, upTo, moved.get(backupId)?.rest) : 0n;
     shortened.push({ backupId, old: upTo - firstId, removed: BigInt(gone!.removed) + fromSegments, upTo });
   }
+  if (onCitus()) {
+    for (const { backupId, upTo } of shortened)
+      await sql({
+        text: 'update backup_log_heads set firstid = greatest(firstid, $2) where backupid = $1',
+        values: [backupId, upTo],
+      });
+    return shortened;
+  }
   await sql({
     text: `with log as materialized (
         select h.backupid, given.upto from backup_log_heads h
@@ -70,17 +80,19 @@ export async function countOld(
 export async function deleteForsaken(sql: Sql, backupIds: string[], before: bigint | undefined): Promise<string[]> {
   if (backupIds.length === 0) return [];
   // Writers before heads, as they lock them.
-  await sql({
+  await eachShard(sql, backupIds, {
     text: 'select from backup_log_writers where backupid = any ($1) order by backupid, writerid for update',
-    values: [backupIds],
+    values: [],
   });
-  const heads = await sql<{ backupid: string }>({
-    text: `select backupid from backup_log_heads h
+  const heads = onCitus()
+    ? await forsakenApart(sql, backupIds, before)
+    : await sql<{ backupid: string }>({
+        text: `select backupid from backup_log_heads h
       where backupid = any ($1) and firstid > lastid and ($2::bigint is null or lastmicros < $2 * 1000000)
         and not exists (select from backup_controllers c where c.backupid = h.backupid)
       order by backupid for update`,
-    values: [backupIds, before ?? null],
-  });
+        values: [backupIds, before ?? null],
+      });
   const forsaken = heads.map(({ backupid }) => backupid);
   if (forsaken.length > 0) await deleteLogs(sql, forsaken);
   return forsaken;
@@ -94,10 +106,16 @@ async function readOld(
   locking: string,
 ): Promise<Old[]> {
   const limits = new Map(fronts.map(({ backupId, entries }) => [backupId, entries]));
-  const heads = await sql<{ backupid: string; firstid: string; lastid: string; movedid: string; lastmicros: string }>({
+  const heads = await eachShard<{
+    backupid: string;
+    firstid: string;
+    lastid: string;
+    movedid: string;
+    lastmicros: string;
+  }>(sql, [...limits.keys()], {
     text: `select backupid, firstid, lastid, movedid, lastmicros from backup_log_heads
       where backupid = any ($1) and firstid <= lastid ${locking}`,
-    values: [[...limits.keys()]],
+    values: [],
   });
   const within = heads.map(({ backupid, firstid, lastid, movedid, lastmicros }) => ({
     backupId: backupid,
@@ -135,6 +153,7 @@ const NONE: MovedFronts = new Map();
 
 /** The first entry within these bounds of each log that is not old, if there is one. */
 async function firstKept(sql: Sql, logs: Old[], before: bigint): Promise<Map<string, bigint>> {
+  if (onCitus()) return firstKeptApart(sql, logs, before);
   const rows = await sql<{ backupid: string; id: string | null }>({
     text: `select log.backupid, (
         select id from backup_logs l
@@ -143,4 +162,36 @@ async function firstKept(sql: Sql, logs: Old[], before: bigint): Promise<Map<str
     values: [logs.map(log => log.backupId), logs.map(log => log.firstId), logs.map(log => log.upTo), before],
   });
   return new Map(rows.flatMap(({ backupid, id }) => (id === null ? [] : [[backupid, BigInt(id)]])));
+}
+
+async function firstKeptApart(sql: Sql, logs: Old[], before: bigint): Promise<Map<string, bigint>> {
+  const kept = new Map<string, bigint>();
+  for (const { backupId, firstId, upTo } of logs) {
+    const [row] = await sql<{ id: string }>({
+      text: `select id from backup_logs
+        where backupid = $1 and id >= $2 and id < $3 and created_at >= $4 order by id limit 1`,
+      values: [backupId, firstId, upTo, before],
+    });
+    if (row) kept.set(backupId, BigInt(row.id));
+  }
+  return kept;
+}
+
+/** Citus joins no controllers, which are on its coordinator, with heads that it locks. */
+async function forsakenApart(
+  sql: Sql,
+  backupIds: string[],
+  before: bigint | undefined,
+): Promise<{ backupid: string }[]> {
+  const heads = await eachShard<{ backupid: string }>(sql, backupIds, {
+    text: `select backupid from backup_log_heads
+      where backupid = any ($1) and firstid > lastid and ($2::bigint is null or lastmicros < $2 * 1000000) for update`,
+    values: [before ?? null],
+  });
+  const owned = await sql<{ backupid: string }>({
+    text: 'select backupid from backup_controllers where backupid = any ($1)',
+    values: [heads.map(({ backupid }) => backupid)],
+  });
+  const owners = new Set(owned.map(({ backupid }) => backupid));
+  return heads.filter(({ backupid }) => !owners.has(backupid));
 }

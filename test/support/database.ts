@@ -4,6 +4,7 @@ import pg from 'pg';
 import { type Engine, engines } from '../../src/db/engine.ts';
 import { migrate } from '../../src/db/migrate.ts';
 import { openOrm } from '../../src/db/orm.ts';
+import { Cluster } from './citus.ts';
 import { eventually } from './eventually.ts';
 
 // Named by whoever began: files run in processes of their own.
@@ -22,7 +23,8 @@ export type Database = AsyncDisposable & {
 
 export async function createDatabase(): Promise<Database> {
   const name = `backup_test_${randomBytes(6).toString('hex')}`;
-  await administer(`create database ${name} template ${TEMPLATE} strategy file_copy`);
+  if (engine === 'citus') await cluster().clone(name, TEMPLATE!);
+  else await administer(`create database ${name} template ${TEMPLATE} strategy file_copy`);
   const url = urlOf(name);
   return {
     url,
@@ -32,24 +34,24 @@ export async function createDatabase(): Promise<Database> {
       await eventually(async () => {
         const left = await run(
           serverUrl(),
-          "select application_name, query from pg_stat_activity where datname = $1 and backend_type = 'client backend'",
+          "select application_name, query from pg_stat_activity where datname = $1 and backend_type = 'client backend' and application_name not like 'citus_internal%'",
           [name],
         );
         assert.deepEqual(left, []);
       });
-      await administer(`drop database ${name} with (force)`);
+      await everywhere(`drop database ${name} with (force)`);
     },
   };
 }
 
 export async function createTemplate(): Promise<void> {
-  await administer(`drop database if exists ${TEMPLATE} with (force)`);
-  await administer(`create database ${TEMPLATE}`);
+  await everywhere(`drop database if exists ${TEMPLATE} with (force)`);
+  await createBare(TEMPLATE!);
   await migrate(urlOf(TEMPLATE), engine);
 }
 
 export async function dropTemplate(): Promise<void> {
-  await administer(`drop database if exists ${TEMPLATE} with (force)`);
+  await everywhere(`drop database if exists ${TEMPLATE} with (force)`);
 }
 
 export function openTestOrm(url: string): ReturnType<typeof openOrm> {
@@ -59,7 +61,7 @@ export function openTestOrm(url: string): ReturnType<typeof openOrm> {
 /** An empty database, without the schema. */
 export async function createEmptyDatabase(): Promise<Database> {
   const name = `backup_test_${randomBytes(6).toString('hex')}`;
-  await administer(`create database ${name}`);
+  await createBare(name);
   const url = urlOf(name);
   return {
     url,
@@ -71,6 +73,24 @@ export async function createEmptyDatabase(): Promise<Database> {
 /** Runs SQL on the server's own database. */
 export async function administer(sql: string): Promise<void> {
   await run(serverUrl(), sql);
+}
+
+async function createBare(name: string): Promise<void> {
+  if (engine === 'citus') await cluster().create(name);
+  else await administer(`create database ${name}`);
+}
+
+/** Runs SQL on the server, and on every node of its cluster if it is of one. */
+async function everywhere(sql: string): Promise<void> {
+  if (engine === 'citus') await cluster().administer(sql);
+  else await administer(sql);
+}
+
+let known: Cluster | undefined;
+
+function cluster(): Cluster {
+  known ??= new Cluster(serverUrl());
+  return known;
 }
 
 function serverUrl(): string {

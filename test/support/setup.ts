@@ -11,6 +11,11 @@ let pooler: Pooler | undefined;
 
 /** One PostgreSQL for the run: that of TEST_DATABASE_URL, else an embedded one that nobody else uses; with TEST_POOLER=on a PgBouncer before it. */
 export async function mochaGlobalSetup(): Promise<void> {
+  if (process.env['ENGINE'] === 'citus') {
+    if (!process.env['TEST_CITUS_URL'])
+      throw new Error("ENGINE=citus needs TEST_CITUS_URL, of a cluster's coordinator");
+    process.env['TEST_DATABASE_URL'] = process.env['TEST_CITUS_URL'];
+  }
   if (!process.env['TEST_DATABASE_URL']) {
     folder = mkdtempSync(join(fastFolder(), 'backup-management-test-'));
     embedded = await startEmbeddedPostgres({ dataDir: join(folder, 'postgres'), durable: false });

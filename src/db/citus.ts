@@ -1,0 +1,42 @@
+import type { Sql } from './sql.ts';
+
+/**
+ * The tables that are distributed by `backupid`, co-located: what belongs to a log, so that the head of a log and its entries are on one node.
+ * A transaction that writes on several nodes becomes visible on one of them before the others; a head that is not where its entries are would
+ * tell of some that nobody can read yet. Every key begins with the backup id, so nothing has to be unique beyond a shard.
+ *
+ * The others are local tables of the coordinator, as they are on `plain`. Controllers, exclusives and course runs have a row for a run, which is
+ * small beside its log, and there is one queue of them: whoever claims locks what is due with SKIP LOCKED, which Citus refuses over several
+ * shards, and joins controllers with courses, which are of another key. Their `id` counts over all of them. Courses, settings, imports and kept
+ * answers to requests are found by other keys. The row of a payload becomes visible with the controller whose payload it is.
+ */
+export const DISTRIBUTED = [
+  'backup_log_heads',
+  'backup_logs',
+  'backup_log_requests',
+  'backup_log_writers',
+  'backup_log_segments',
+  'backup_payload_chunks',
+] as const;
+
+export function isDistributed(table: string): boolean {
+  return (DISTRIBUTED as readonly string[]).includes(table);
+}
+
+/** Distributes the tables; what they hold is copied. Part of a transaction that has locked them against everybody who writes. */
+export async function distribute(sql: Sql): Promise<void> {
+  await requireCitus(sql);
+  const [first, ...others] = DISTRIBUTED;
+  await sql({ text: `select create_distributed_table($1, 'backupid', colocate_with => 'none')`, values: [first] });
+  for (const table of others)
+    await sql({ text: `select create_distributed_table($1, 'backupid', colocate_with => $2)`, values: [table, first] });
+}
+
+async function requireCitus(sql: Sql): Promise<void> {
+  const [extension] = await sql({ text: "select from pg_extension where extname = 'citus'", values: [] });
+  if (!extension) throw new Error(`the database has no extension citus, on this node or on any: ${SEE}`);
+  const [worker] = await sql({ text: 'select from pg_dist_node where isactive and shouldhaveshards', values: [] });
+  if (!worker) throw new Error(`the cluster of the database has no node that takes shards: ${SEE}`);
+}
+
+const SEE = 'docs/scaling.md says how to set it up';

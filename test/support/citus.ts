@@ -1,0 +1,61 @@
+import pg from 'pg';
+
+/** The nodes of the cluster of TEST_CITUS_URL, the coordinator first: it names every one of them in `pg_dist_node` of that database. */
+export class Cluster {
+  readonly #coordinator: string;
+  #workers: { host: string; port: number }[] | undefined;
+
+  constructor(coordinator: string) {
+    this.#coordinator = coordinator;
+  }
+
+  /** Runs SQL on every node, in the database of administrators. */
+  async administer(sql: string): Promise<void> {
+    const urls = [this.#coordinator, ...(await this.#nodes()).map(node => this.#urlOf(node))];
+    await Promise.all(urls.map(url => run(url, sql)));
+  }
+
+  /** A database with the extension on every node, which know each other in it. */
+  async create(name: string): Promise<void> {
+    await this.administer(`create database ${name}`);
+    const nodes = await this.#nodes();
+    for (const node of [undefined, ...nodes]) await run(this.#urlOf(node, name), 'create extension citus');
+    const { hostname, port } = new URL(this.#coordinator);
+    const adding = nodes.map(({ host, port }) => `select citus_add_node('${host}', ${port});`);
+    const url = this.#urlOf(undefined, name);
+    await run(url, `select citus_set_coordinator_host('${hostname}', ${port}); ${adding.join(' ')}`);
+  }
+
+  /** A copy with what the nodes know of each other and of the shards; some 200 ms. */
+  async clone(name: string, template: string): Promise<void> {
+    // Citus has connections of its own to every database that has been used.
+    await this.administer(`select pg_terminate_backend(pid) from pg_stat_activity where datname = '${template}'`);
+    await this.administer(`create database ${name} template ${template} strategy file_copy`);
+  }
+
+  async #nodes(): Promise<{ host: string; port: number }[]> {
+    this.#workers ??= (await run(
+      this.#coordinator,
+      'select nodename as host, nodeport as port from pg_dist_node where groupid <> 0 order by nodeid',
+    )) as { host: string; port: number }[];
+    if (this.#workers.length === 0) throw new Error('the database of TEST_CITUS_URL knows no worker (citus_add_node)');
+    return this.#workers;
+  }
+
+  #urlOf(node: { host: string; port: number } | undefined, database?: string): string {
+    const url = new URL(this.#coordinator);
+    if (node) [url.hostname, url.port] = [node.host, String(node.port)];
+    if (database) url.pathname = `/${database}`;
+    return url.href;
+  }
+}
+
+async function run(url: string, sql: string): Promise<Record<string, unknown>[]> {
+  const client = new pg.Client({ connectionString: url });
+  await client.connect();
+  try {
+    return (await client.query(sql)).rows;
+  } finally {
+    await client.end();
+  }
+}
