@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { parseSchedule } from './course/schedule.ts';
-import { engines } from './db/engine.ts';
+import { type Engine, engines } from './db/engine.ts';
 import { parseCertificateScopes } from './identity/certificate.ts';
 import { isLoopback, missingFor } from './identity/exposure.ts';
 import { parseLocation } from './segment/location.ts';
@@ -291,7 +291,7 @@ export const settings = z.object({
     .describe("Level of the service's own log: trace, debug, info, warn, error, fatal, silent"),
 });
 
-export type Config = z.output<typeof settings>;
+export type Config = Omit<z.output<typeof settings>, 'ENGINE'> & { ENGINE: Engine };
 
 type Disagreement = [name: keyof Config, problem: string];
 

@@ -4,9 +4,10 @@ import type { Sql } from './sql.ts';
  * How the tables that grow with every entry are laid out: `plain`, each one table; or `partitioned`, each divided by hash of the backup id.
  * Statements, entities and handlers are the same for both: what differs stands here and in `layout.ts`, which makes the tables.
  */
-export const engines = ['plain', 'partitioned', 'citus'] as const;
+export const engines = ['plain', 'partitioned'] as const;
 
-export type Engine = (typeof engines)[number];
+/** `citus` (`citus.ts`) is not offered: docs/scaling.md says what is missing. */
+export type Engine = (typeof engines)[number] | 'citus';
 
 /**
  * The tables that are divided: what comes with entries, requests and payloads, and is found by its backup id. Every key begins with that, so
@@ -60,11 +61,12 @@ export function misfit(found: Engine, wanted: Engine): Error {
   );
 }
 
-/** Whether the key of a table has refused a row. The error names a partition, and its key, where the table has any; on Citus only a shard's key, in words. */
+/** Whether the key of a table has refused a row. The error names a partition, and its key, where the table has any. */
 export function isTaken(error: unknown, table: string): boolean {
   const { code, table: refusing = '', message } = error as { code?: string; table?: string; message: string };
-  if (code !== '23505') return false;
-  return refusing === table || new RegExp(`^${table}_p\\d+$`).test(refusing) || message.includes(`"${table}_pkey_`);
+  // Citus names a shard's key, and in the message only; of what it writes by COPY the code is that of an internal error.
+  if (onCitus() && message.startsWith(`duplicate key value violates unique constraint "${table}_pkey_`)) return true;
+  return code === '23505' && (refusing === table || new RegExp(`^${table}_p\\d+$`).test(refusing));
 }
 
 /** Says which engine this process works on: before its first statement, and once. */

@@ -1,7 +1,5 @@
 import type { EntityManager } from '@mikro-orm/postgresql';
 import type { ClientBase, Pool } from 'pg';
-import { isDistributed } from './citus.ts';
-import { onCitus } from './engine.ts';
 
 /** A statement with its parameters $1, $2 and so on; one with a name is prepared once for each connection. */
 export type Statement = { name?: string; text: string; values: unknown[] };
@@ -30,32 +28,6 @@ export function sqlIn(em: EntityManager): Sql {
 export function toBigint(column: unknown): bigint | null {
   return column === null ? null : BigInt(column as string);
 }
-
-/**
- * Deletes the rows that meet a condition, and returns how many they were. In batches, each a transaction of its own, and past whatever another
- * replica is deleting: every replica may do this, and none waits for another. A place in a table (`ctid`) is one in each of its partitions.
- */
-export async function deleteInBatches(
-  pool: Pool,
-  { table, where, values }: { table: string; where: string; values: unknown[] },
-  signal: AbortSignal,
-): Promise<number> {
-  let total = 0;
-  // Rows of several shards cannot be locked to pass over those of others. What is deleted twice is deleted once.
-  if (onCitus() && isDistributed(table))
-    return (await pool.query(`delete from ${table} where ${where}`, values)).rowCount ?? 0;
-  for (let deleted = BATCH; deleted === BATCH && !signal.aborted; total += deleted) {
-    const { rowCount } = await pool.query(
-      `with old as materialized (select tableoid, ctid from ${table} where ${where} limit ${BATCH} for update skip locked)
-       delete from ${table} where ctid = any (array(select ctid from old)) and (tableoid, ctid) in (select tableoid, ctid from old)`,
-      values,
-    );
-    deleted = rowCount ?? 0;
-  }
-  return total;
-}
-
-const BATCH = 1000;
 
 /** Runs statements in one transaction; what it throws undoes them. */
 export async function transaction<T>(pool: Pool, work: (sql: Sql) => Promise<T>): Promise<T> {

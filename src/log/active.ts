@@ -6,14 +6,9 @@ import { type SegmentRow, segmentColumns, toSegmentRow } from '../segment/row.ts
 import { appendedAt } from '../segment/segment.ts';
 import { readActiveApart } from './apart.ts';
 import { type Head, headColumns, type RunFilter, toHead } from './head.ts';
+import type { Active } from './look.ts';
 
-/** Which logs have grown, or got their controllers, at or after a time; some more may be among them. */
-export type Active = {
-  /** The database's clock when it was looked, in epoch microseconds. */
-  at: bigint;
-  /** Id of the last entry of each. */
-  lastIds: Map<string, bigint>;
-};
+export type { Active };
 
 /** What has been active since `before` the time `since`, or before now; both in microseconds. */
 export async function readActive(pool: Pool, since: bigint | undefined, before: bigint): Promise<Active> {

@@ -1,12 +1,10 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Pool } from 'pg';
-import { Status } from '../controller/lifecycle.ts';
 import { epochMicros } from '../db/clock.ts';
-import type { Active } from './active.ts';
 import { toEntry } from './entry.ts';
 import { type Head, logColumns, runColumns, toHead } from './head-row.ts';
 import { ENTRY_OVERHEAD } from './limits.ts';
-import type { Known, News } from './news.ts';
+import type { Active, Known, News } from './look.ts';
 
 // What reads logs together with their controllers, for Citus, where these are on the coordinator and those on other nodes. A transaction that
 // finishes a run and seals its log becomes visible on one node before the other, so whoever finds one without the other looks again.
@@ -89,8 +87,11 @@ async function matched(
 
 /** Whether a log is sealed when its run is finished, and only then. */
 function isWhole({ run, sealedId }: Head): boolean {
-  return !run || run.status >= Status.FINISHED_ERR === (sealedId !== undefined);
+  return !run || run.status >= FINISHED === (sealedId !== undefined);
 }
+
+/** 900 and 1000: it has failed, it has succeeded. */
+const FINISHED = 900;
 
 /** Another program may finish runs and seal no log. */
 const ATTEMPTS = 5;

@@ -1,21 +1,12 @@
 import type { Pool } from 'pg';
 import { onCitus } from '../db/engine.ts';
 import { readNewsApart } from './apart.ts';
-import { type Entry, type Position, toEntry } from './entry.ts';
-import { type Head, headColumns, toHead } from './head.ts';
+import { toEntry } from './entry.ts';
+import { headColumns, toHead } from './head.ts';
 import { ENTRY_OVERHEAD } from './limits.ts';
+import type { Known, News } from './look.ts';
 
-/** A log, and the last of its entries that is known; undefined when none is, and nothing but where it stands is wanted. */
-export type Known = { backupId: string; lastId: bigint | undefined };
-
-/** Where a log stands, and what has come. */
-export type News = {
-  head: Head;
-  /** What the last known entry, or the last one of all, is by what is there now; without fingerprint when it is not there. */
-  proof: Position;
-  /** The entries behind it, without a gap; not all of them when they are many or long. */
-  entries: Entry[];
-};
+export type { Known, News };
 
 /** At most so many bytes of entries, of all logs together. */
 const BYTES = 4 * 1024 * 1024;

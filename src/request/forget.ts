@@ -1,6 +1,6 @@
 import type { Pool } from 'pg';
 import { epochNow } from '../db/clock.ts';
-import { deleteInBatches } from '../db/sql.ts';
+import { deleteInBatches } from '../db/delete.ts';
 
 /** Forgets the answers that are older than this, the notes of what was deleted and silent writers; returns how many they were. */
 export async function forgetAnswers(pool: Pool, olderThanMs: number, signal: AbortSignal): Promise<number> {

@@ -14,6 +14,7 @@ import { toMessage } from '../controller/message.ts';
 import { illegal, kindOf, refuseWhenFinished } from '../controller/transition.ts';
 import type { Schedule } from '../course/schedule.ts';
 import type { Doorbell } from '../db/doorbell.ts';
+import { onCitus } from '../db/engine.ts';
 import { type Sql, sqlIn, sqlOn, transaction } from '../db/sql.ts';
 import { invalidFields, leaseLost } from '../errors.ts';
 import { ControllerService, type Controller as Message } from '../gen/backup/v1/controller_pb.ts';
@@ -65,7 +66,10 @@ export function workService(
     most: needs.mostWaiting,
   };
   const reports = new Lanes(limits.lanes, joined<Report, Reported>(report, sqlOn(pool)), { name: 'report', ...limits });
-  const settlements = new Batcher(joined<Settlement, Settled>(settle, sqlOn(pool)), { name: 'finish', ...limits });
+  const settlements = new Batcher(joined<Settlement, Settled>(onCitus() ? settleInOne : settle, sqlOn(pool)), {
+    name: 'finish',
+    ...limits,
+  });
 
   return {
     async claimControllers(request, context) {
@@ -209,6 +213,11 @@ export function workService(
       return rung(doorbell, retrying);
     },
   };
+
+  /** What takes several statements, all or none. */
+  function settleInOne(_: Sql, wanted: Settlement[]): Promise<Settled[]> {
+    return transaction(pool, sql => settle(sql, wanted));
+  }
 
   /** Course runs in a transaction with their courses; all others share statements. */
   async function settleAll(wanted: Settlement[], signal: AbortSignal): Promise<Settled[]> {

@@ -1,9 +1,12 @@
-import { Status } from '../controller/lifecycle.ts';
+import { type Outcome, Status } from '../controller/lifecycle.ts';
 import { smallintArray, textArray } from '../db/arrays.ts';
 import { epochMicros } from '../db/clock.ts';
 import type { Sql } from '../db/sql.ts';
 import type { NewEntry } from '../log/append.ts';
-import type { Ended, LogEnd } from './settle.ts';
+
+/** A run that was held, and the end of a log. */
+export type Ended = { n: string | null; status: Status; outcome: Outcome };
+export type LogEnd = { backupid: string; lastid: string };
 
 /**
  * What `settle` does where controllers and logs are on different nodes (Citus): the runs in one statement, and then one for each log, in the

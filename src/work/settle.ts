@@ -7,7 +7,7 @@ import { epochMicros, epochNow } from '../db/clock.ts';
 import { onCitus } from '../db/engine.ts';
 import type { Sql } from '../db/sql.ts';
 import type { NewEntry } from '../log/append.ts';
-import { settleApart } from './settle-apart.ts';
+import { type Ended, type LogEnd, settleApart } from './settle-apart.ts';
 
 /** What becomes of a run that is held: it finishes, or it goes back to the queue. */
 export type Settlement = {
@@ -71,10 +71,6 @@ export async function settle(sql: Sql, settlements: Settlement[]): Promise<Settl
   const [runs, heads] = [rows.filter(({ n }) => n !== null), rows.filter(({ n }) => n === null)];
   return answers(settlements, unique, { runs, heads });
 }
-
-/** A run that was held, and the end of a log. */
-export type Ended = { n: string | null; status: Status; outcome: Outcome };
-export type LogEnd = { backupid: string; lastid: string };
 
 function answers(
   settlements: Settlement[],

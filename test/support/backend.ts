@@ -33,7 +33,7 @@ const testSettings = {
   LISTEN: '127.0.0.1:0',
   SERVICE_LOG: 'silent',
   SHUTDOWN_GRACE: '2s',
-  ENGINE: engine,
+  ...(engine !== 'citus' && { ENGINE: engine }),
   RETENTION: 'off',
   RETENTION_SETTING_UI: 'off',
   ...(acceleratorsOff && { NOTIFY: 'off', TAIL_POLL: '20ms', SKIP_LOCKED: 'off' }),
@@ -61,7 +61,9 @@ export async function startReplica(
   settings: Record<string, string> = {},
   log = pino({ level: process.env['TEST_SERVICE_LOG'] ?? 'silent' }),
 ): Promise<Replica> {
-  const app = await startApp(loadConfig({ ...testSettings, ...through(databaseUrl), ...settings }), log);
+  const config = loadConfig({ ...testSettings, ...through(databaseUrl), ...settings });
+  // It is no value of the setting yet.
+  const app = await startApp(engine === 'citus' ? { ...config, ENGINE: engine } : config, log);
   const address = `127.0.0.1:${app.port}`;
   const channel = connect(address);
   let closing: Promise<void> | undefined;

@@ -57,13 +57,17 @@ export async function downloaded({ controllers }: Pick<Replica, 'controllers'>, 
 /** What the tables hold of a controller's payload. */
 export async function stored(database: Database, backupId: string) {
   const [row] = await database.query(
-    `select c.controller, c.checksum, c.revision, p.size, p.md5,
-       (select count(*)::int from backup_payload_chunks where backupid = $1 and uploadid is not distinct from p.uploadid) as chunks,
-       (select count(*)::int from backup_payload_chunks where backupid = $1 and uploadid is distinct from p.uploadid) as others
+    `select c.controller, c.checksum, c.revision, p.size, p.md5, p.uploadid
      from backup_controllers c left join backup_payloads p on p.backupid = c.backupid where c.backupid = $1`,
     [backupId],
   );
-  return row as {
+  const [counted] = await database.query(
+    `select count(*) filter (where uploadid is not distinct from $2)::int as chunks,
+            count(*) filter (where uploadid is distinct from $2)::int as others from backup_payload_chunks where backupid = $1`,
+    [backupId, row?.['uploadid'] ?? null],
+  );
+  const { uploadid: _, ...found } = { ...row, ...counted };
+  return found as {
     controller: string;
     checksum: string;
     revision: number;
