@@ -17,6 +17,7 @@ import { doorbells } from './doorbell.ts';
 import { fanOuts } from './fan-out.ts';
 import { type Figure, print } from './figure.ts';
 import { gets } from './get.ts';
+import { growth } from './growth.ts';
 import { histories } from './history.ts';
 import { identities } from './identity.ts';
 import { imports } from './import.ts';
@@ -58,6 +59,7 @@ const benchmarks = {
   memory,
   telemetry,
   import: imports,
+  growth,
 };
 const wanted = Object.entries(benchmarks).filter(
   ([name]) => positionals.length === 0 || positionals.some(text => name.includes(text)),

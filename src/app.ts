@@ -84,8 +84,8 @@ export async function startApp(config: Config, log: Logger): Promise<App> {
     log: (message: string) => log.debug(message),
   };
   const directUrl = config.DATABASE_DIRECT_URL ?? url;
-  if (config.MIGRATE === 'off') await requireSchema(directUrl);
-  else for (const name of await migrate(directUrl)) log.info({ migration: name }, 'migrated');
+  if (config.MIGRATE === 'off') await requireSchema(directUrl, config.ENGINE);
+  else for (const name of await migrate(directUrl, config.ENGINE)) log.info({ migration: name }, 'migrated');
   const orm = await openOrm({ ...database, poolSize: config.DATABASE_POOL_SIZE });
   opening.defer(() => orm.close());
   const pool: Pool = await orm.em.getConnection().getNativeClient();

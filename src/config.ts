@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { parseSchedule } from './course/schedule.ts';
+import { engines } from './db/engine.ts';
 import { parseCertificateScopes } from './identity/certificate.ts';
 import { isLoopback, missingFor } from './identity/exposure.ts';
 import { parseLocation } from './segment/location.ts';
@@ -76,6 +77,10 @@ export const settings = z.object({
     .enum(['on', 'off'])
     .default('on')
     .describe('Bring the schema up to date at the start; off, refuse to start when it is not, for a role that may not'),
+  ENGINE: z
+    .enum(engines)
+    .default('plain')
+    .describe('How the tables that grow are laid out: plain, or partitioned by backup id; the database has to be it'),
   DATA_DIR: file.default('.data/postgres').describe('Where the embedded PostgreSQL keeps its data'),
   LISTEN: z
     .string()

@@ -3,9 +3,9 @@ import { defineEntity, type InferEntity, p } from '@mikro-orm/core';
 /**
  * A line of a log: table `backup_logs`. Ids are dense from 1 within a backup; `append.ts` gives them.
  *
- * One table with one key. Sixteen partitions by hash of the backup id were neither faster nor slower on the same machine (thousands of entries a
- * second, plain and divided: appended by 100 79 and 89, by one 2.0 and 1.9, listed 429 and 449, purged 349 and 271, each give or take a
- * quarter), and partitions by time would have to be looked through for every page. What ages is found without an index, too
+ * One table with one key, or sixteen partitions by hash of the backup id (`db/engine.ts`): those were neither faster nor slower on the same machine
+ * (thousands of entries a second, plain and divided: appended by 100 79 and 89, by one 2.0 and 1.9, listed 429 and 449, purged 349 and 271, each
+ * give or take a quarter). Partitions by time would have to be looked through for every page. What ages is found without an index, too
  * (`retention/oldest.ts`).
  */
 export const LogEntry = defineEntity({

@@ -66,11 +66,14 @@ for (const kind of brokers)
       await eventually(() => assert.equal(far.app.doorbell.subscribers, 1));
       // Who comes after it has been answered, so it has looked, too: only by being woken does it look again.
       for (let i = 0; i < 2; i++) assert.deepEqual(await claimed(far, { filter: { format: 'none' } }), []);
+      const queuedAt = performance.now();
       const { backupId } = await queued(backend, { format: 'parked' });
       assert.deepEqual(
         (await claiming).map(({ controller }) => controller!.backupId),
         [backupId],
       );
+      // At the end of its patience it looks by itself.
+      assert.ok(performance.now() - queuedAt < 10_000, 'it was not woken');
     });
 
     it('nobody listens on the database', async () => {

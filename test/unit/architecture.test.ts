@@ -122,10 +122,10 @@ const rules: Rule[] = [
     but: /^src\/(cli\/canary\/|gen\/backup\/|grpc\/(client|credentials)\.ts$)/,
   },
   {
-    they: 'backupctl is a client: only import and migrate know the database',
-    files: /^src\/cli\/(?!main\.ts$|import\.ts$|migrate\.ts$)/,
+    they: 'backupctl is a client: only import, migrate and engine know the database',
+    files: /^src\/cli\/(?!main\.ts$|import\.ts$|migrate\.ts$|engine\.ts$)/,
     never: /^(src\/|pg$|@mikro-orm\/|mysql2)/,
-    but: /^src\/(cli\/(?!import|migrate)|gen\/|client\/|version\.ts$|grpc\/(client|credentials)\.ts$)/,
+    but: /^src\/(cli\/(?!import|migrate|engine)|gen\/|client\/|version\.ts$|grpc\/(client|credentials)\.ts$)/,
   },
   {
     they: 'a replica describes itself without knowing any room',

@@ -44,6 +44,11 @@ const table: Record<Name, Setting> = {
     bad: ['', 'c:5/d', 'mysql://c/d'],
   },
   MIGRATE: { unset: 'on', good: { on: 'on', off: 'off' }, bad: ['', 'ON', 'true', '1'] },
+  ENGINE: {
+    unset: 'plain',
+    good: { plain: 'plain', partitioned: 'partitioned' },
+    bad: ['', 'PLAIN', 'citus', 'partitioned '],
+  },
   DATA_DIR: { unset: '.data/postgres', good: { '/var/lib/backup': '/var/lib/backup' }, bad: [''] },
   LISTEN: {
     unset: '127.0.0.1:50051',

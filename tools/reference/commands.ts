@@ -1,5 +1,6 @@
 import type { Argument, Command, Option } from 'commander';
 import { canaryCommand } from '../../src/cli/canary.ts';
+import { engineCommand } from '../../src/cli/engine.ts';
 import { importCommand } from '../../src/cli/import.ts';
 import { migrateCommand } from '../../src/cli/migrate.ts';
 import { createProgram } from '../../src/cli/program.ts';
@@ -9,7 +10,7 @@ import { paragraphs, slug, table } from './markdown.ts';
 /** Every command, as commander knows it. */
 export function commandsPage(): string {
   const remote = createProgram('backupctl', {});
-  const local = [importCommand({}), canaryCommand(), migrateCommand({})];
+  const local = [importCommand({}), canaryCommand(), migrateCommand({}), engineCommand({})];
   const leaves = [...leavesOf(remote), ...local.flatMap(command => leavesOf(command, 'backupctl'))];
   return paragraphs(
     '# Commands',

@@ -1,13 +1,15 @@
 import assert from 'node:assert/strict';
 import type { Command } from 'commander';
 import { canaryCommand } from '../../../src/cli/canary.ts';
+import { engineCommand } from '../../../src/cli/engine.ts';
 import { importCommand } from '../../../src/cli/import.ts';
 import { migrateCommand } from '../../../src/cli/migrate.ts';
 import { createProgram } from '../../../src/cli/program.ts';
 import { pages, prose } from './pages.ts';
 
 const program = createProgram('backupctl', {});
-for (const command of [importCommand({}), canaryCommand(), migrateCommand({})]) program.addCommand(command);
+for (const command of [importCommand({}), canaryCommand(), migrateCommand({}), engineCommand({})])
+  program.addCommand(command);
 
 describe('Commands that are named', () => {
   it('exist with the options that they are named with', () => {
