@@ -20,7 +20,7 @@ export async function startReading(pair: Pair, settings: Record<string, string> 
   cable.tap = data => {
     heard += data.toString('latin1');
   };
-  const url = Object.assign(new URL(pair.standby.url), { port: String(cable.port) }).href;
+  const url = Object.assign(new URL(pair.readUrl), { port: String(cable.port) }).href;
   const replica = starting.use(await startReplica(pair.primary.url, { DATABASE_READ_URL: url, ...settings }));
   const stands = (state: string, ms?: number) => eventually(() => assert.equal(replica.app.standby!.state, state), ms);
   await stands('READ');

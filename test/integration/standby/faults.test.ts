@@ -166,8 +166,33 @@ describe('A server that is no standby', function () {
     const tail = new Subscriber(service, { backupIds: [backupId] });
     await tail.over();
     tail.history.complete(await truthOf(pair.primary, [backupId]));
-    // What has become of the primary: it changes the timeline, and whoever followed the old one does not know.
-    await using after = await startReplica(pair.standby.url, { DATABASE_READ_URL: pair.primary.url });
-    await eventually(() => assert.equal(after.app.standby!.state, 'PROMOTED'));
+  });
+
+  it('that follows the history before a failover is not read from until it follows the one after', async () => {
+    await using pair = await Pair.start();
+    await pair.copy('second');
+    await pair.startStandby('second');
+    const backupId = newBackupId();
+    await using before = await startReplica(pair.primary.url, { DATABASE_READ_URL: pair.second.url });
+    await eventually(() => assert.equal(before.app.standby!.state, 'READ'));
+    await append(before, backupId, ['before']);
+    await before[Symbol.asyncDispose]();
+    await pair.stop('primary');
+    await pair.standby.query('select pg_promote()');
+    await using service = await startReplica(pair.standby.url, { DATABASE_READ_URL: pair.second.url });
+    await append(service, backupId, ['after']);
+    await service.logs.listLogs({ backupId });
+    await eventually(() => assert.equal(service.app.standby!.state, 'FOREIGN'));
+    assert.equal(service.app.standby!.reads.standby, 0);
+    await pair.stop('second');
+    await pair.startStandby('second', pair.standby);
+    // It says so with its next restart point.
+    await pair.standby.query('checkpoint');
+    await eventually(async () => {
+      await pair.second.query('checkpoint');
+      assert.equal(service.app.standby!.state, 'READ');
+    });
+    assert.equal((await service.logs.listLogs({ backupId })).entries.length, 2);
+    assert.ok(service.app.standby!.reads.standby > 0);
   });
 });

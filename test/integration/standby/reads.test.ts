@@ -24,7 +24,7 @@ describe('A standby that is read from', function () {
     const filter = { itemId: 1n };
     const asked: [string, () => Promise<unknown>, RegExp][] = [
       ['listLogs', () => logs.listLogs({ backupId }), /from backup_logs/],
-      ['listLogs of a filter', () => logs.listLogs({ filter }), /"backup_controllers"[^]*from backup_logs/],
+      ['listLogs of a filter', () => logs.listLogs({ filter }), /"backup_controllers"[\s\S]*from backup_logs/],
       ['summarizeLogs', () => logs.summarizeLogs({ backupId }), /from backup_logs/],
       ['listControllers', () => controllers.listControllers({}), /"backup_controllers"/],
       ['summarizeControllers', () => controllers.summarizeControllers({}), /"backup_controllers"/],
