@@ -266,6 +266,7 @@ export async function startApp(config: Config, log: Logger): Promise<App> {
           replicaService({
             pool,
             doorbell,
+            standby,
             ages,
             // It begins after the server, so that it ends before calls do.
             rounds: () => retaining,

@@ -1,5 +1,7 @@
 import { strict as assert } from 'node:assert';
+import { StandbyState_State } from '../../../src/gen/backup/v1/replica_pb.ts';
 import { startReplica } from '../../support/backend.ts';
+import { backupctl } from '../../support/backupctl.ts';
 import { eventually } from '../../support/eventually.ts';
 import { type Reading, startReading, writeHistory } from '../../support/read-aside.ts';
 import { Pair } from '../../support/standby-server.ts';
@@ -48,6 +50,19 @@ describe('A standby that is read from', function () {
     await append(service, backupId, ['three']);
     assert.doesNotMatch(service.said(), /backup_(logs|controllers|courses)/);
     assert.deepEqual([service.app.standby!.reads.primary, service.app.standby!.fallbacks], [0, 0]);
+  });
+
+  it('is told of by the replica that reads there', async () => {
+    await using service = await startReading(pair);
+    const told = (await service.replica.describeReplica({})).standby!;
+    assert.equal(told.state, StandbyState_State.READ);
+    assert.ok(told.lag!.seconds === 0n && told.lag!.nanos > 0);
+    const doctor = await backupctl(['doctor'], { BACKUPCTL_ADDRESS: service.address });
+    assert.match(doctor.stdout, /ok +standby +lists and history are read there, less than a second behind at most/);
+    await pair.standby.query('select pg_wal_replay_pause()');
+    await append(service, newBackupId(), ['a line']);
+    await service.stands('BEHIND');
+    assert.equal((await service.replica.describeReplica({})).standby!.state, StandbyState_State.BEHIND);
   });
 
   it('finds whatever was answered before the call began, on whichever replica', async () => {
