@@ -36,8 +36,9 @@ export class Marks {
 
   #keep(mark: Mark): Mark {
     const last = this.#kept.at(-1);
-    if (last && last.timeline !== mark.timeline) this.#kept = [];
-    if (!last || mark.at - last.at >= APART_MS) this.#kept.push(mark);
+    // What it had before a failover it may have no more.
+    if (last?.timeline !== mark.timeline) this.#kept = [mark];
+    else if (mark.at - last.at >= APART_MS) this.#kept.push(mark);
     if (this.#kept.length > MOST) this.#kept.shift();
     return mark;
   }
