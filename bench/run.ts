@@ -28,6 +28,7 @@ import { payloads } from './payload.ts';
 import { progress } from './progress.ts';
 import { queue } from './queue.ts';
 import { replicas } from './replicas.ts';
+import { standbys } from './standby.ts';
 import { starts } from './start.ts';
 import { telemetry } from './telemetry.ts';
 import { watches } from './watch.ts';
@@ -52,6 +53,7 @@ const benchmarks = {
   queue,
   replicas,
   costs,
+  standby: standbys,
   start: starts,
   memory,
   telemetry,

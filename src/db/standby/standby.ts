@@ -2,7 +2,7 @@ import { AsyncLocalStorage } from 'node:async_hooks';
 import pg, { type Pool, type PoolClient } from 'pg';
 import { isTooLate, StatusError } from '../../errors.ts';
 import { periodic } from '../../periodic.ts';
-import { intercept, type Lend } from '../checkout.ts';
+import { intercept, type Lend, type Taken } from '../checkout.ts';
 import { cut, type SessionOptions, sessionOptions } from '../session.ts';
 import { sqlOn } from '../sql.ts';
 import { guard, throwIfUnwanted, whileWanted } from '../wanted.ts';
@@ -50,6 +50,7 @@ export class Standby implements AsyncDisposable {
   readonly #looking: AsyncDisposable;
   /** Until it was looked at, it is not read from. */
   #state: StandbyState = 'AWAY';
+  #told: StandbyState | undefined;
   /** At least what the primary had at this time, by `performance.now()`, was there when it was looked at last. */
   #reached = { at: performance.now(), lagMs: 0 };
 
@@ -108,7 +109,9 @@ export class Standby implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#looking[Symbol.asyncDispose]();
-    await Promise.all([this.pool.end(), this.#own.end()]);
+    // Calls are over by now; what still waits for a server that does not answer is not waited for.
+    const late = setTimeout(() => this.#cut(), PATIENCE_MS);
+    await Promise.all([this.pool.end(), this.#own.end()]).finally(() => clearTimeout(late));
   }
 
   /** What the read must find; undefined when the primary does not say, as it will say itself then. */
@@ -118,7 +121,7 @@ export class Standby implements AsyncDisposable {
     return asked.catch(() => undefined);
   }
 
-  #lend({ mark, seen }: Wish, taken: Parameters<Lend>[0]): void {
+  #lend({ mark, seen }: Wish, taken: Taken): void {
     (this.pool.connect as Lend)((error, client, release) => {
       if (error || !client || seen.has(client)) return taken(error, client, release);
       reach(client, mark).then(
@@ -147,11 +150,15 @@ export class Standby implements AsyncDisposable {
     if (at !== undefined && state !== 'FOREIGN' && state !== 'PROMOTED') {
       this.#reached = { at, lagMs: performance.now() - at };
     }
-    const before = this.#state;
     this.#state = state;
-    if (state !== before) this.#options.log(state);
+    if (state !== this.#told) this.#options.log(state);
+    this.#told = state;
     // Whatever is still asked of it would be waited for until it took too long.
-    if (state === 'AWAY') for (const client of this.#clients) cut(client);
+    if (state === 'AWAY') this.#cut();
+  }
+
+  #cut(): void {
+    for (const client of this.#clients) cut(client);
   }
 
   async #examine(mark: Mark): Promise<[StandbyState, Position?]> {
