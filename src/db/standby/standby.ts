@@ -1,13 +1,13 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
 import pg, { type Pool, type PoolClient } from 'pg';
 import { isTooLate, StatusError } from '../../errors.ts';
-import { periodic } from '../../periodic.ts';
 import { intercept, type Lend, type Taken } from '../checkout.ts';
 import { cut, type SessionOptions, sessionOptions } from '../session.ts';
 import { sqlOn } from '../sql.ts';
 import { guard, throwIfUnwanted, whileWanted } from '../wanted.ts';
+import { Fitness, type StandbyState } from './fitness.ts';
 import { Marks } from './marks.ts';
-import { type Lack, type Mark, type Position, readMark } from './position.ts';
+import { type Mark, readMark } from './position.ts';
 import { Lacking, reach } from './reach.ts';
 
 export type StandbyOptions = SessionOptions & {
@@ -19,9 +19,6 @@ export type StandbyOptions = SessionOptions & {
   /** Told when it begins to be read from, and when it is no longer and why. */
   log: (state: StandbyState) => void;
 };
-
-/** READ, or why it is not read from. */
-export type StandbyState = 'READ' | 'AWAY' | Lack;
 
 /** How a read differs from others. */
 export type ReadOptions<T> = {
@@ -45,14 +42,8 @@ export class Standby implements AsyncDisposable {
   fallbacks = 0;
   readonly #options: StandbyOptions;
   readonly #marks: Marks;
-  readonly #own: Pool;
+  readonly #fitness: Fitness;
   readonly #clients = new Set<PoolClient>();
-  readonly #looking: AsyncDisposable;
-  /** Until it was looked at, it is not read from. */
-  #state: StandbyState = 'AWAY';
-  #told: StandbyState | undefined;
-  /** At least what the primary had at this time, by `performance.now()`, was there when it was looked at last. */
-  #reached = { at: performance.now(), lagMs: 0 };
 
   /** `primary` is asked where it stands. */
   constructor(primary: Pool, options: StandbyOptions) {
@@ -63,17 +54,23 @@ export class Standby implements AsyncDisposable {
     this.pool.on('connect', client => this.#clients.add(client as PoolClient));
     this.pool.on('remove', client => this.#clients.delete(client as PoolClient));
     guard(this.pool, options.mostWaiting);
-    this.#own = open({ ...options, statementTimeoutMs: PATIENCE_MS }, 1);
-    this.#looking = periodic(LOOK_MS, () => this.#look());
+    this.#fitness = new Fitness(open({ ...options, statementTimeoutMs: PATIENCE_MS }, 1), this.#marks, {
+      lagMs: options.lagMs,
+      told: (state, isNew) => {
+        if (isNew) options.log(state);
+        // Whatever is still asked of it would be waited for until it took too long.
+        if (state === 'AWAY') this.#cut();
+      },
+    });
   }
 
   get state(): StandbyState {
-    return this.#state;
+    return this.#fitness.state;
   }
 
   /** By how much it is behind at most, in milliseconds; while it is not read from it grows. */
   get lagMs(): number {
-    return this.#state === 'READ' ? this.#reached.lagMs : performance.now() - this.#reached.at;
+    return this.#fitness.lagMs;
   }
 
   /** Lets what runs in `read` have connections of the standby when it asks this pool for one. */
@@ -87,7 +84,7 @@ export class Standby implements AsyncDisposable {
 
   /** Reads from the standby, or from the primary when it is not fit; what fails there is done once more, by the primary. */
   async read<T>(work: () => Promise<T>, { continued = false, believed = () => true }: ReadOptions<T> = {}): Promise<T> {
-    const mark = this.#state === 'READ' ? await this.#mark(continued) : undefined;
+    const mark = this.state === 'READ' ? await this.#mark(continued) : undefined;
     throwIfUnwanted();
     if (mark) {
       try {
@@ -108,10 +105,10 @@ export class Standby implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.#looking[Symbol.asyncDispose]();
+    await this.#fitness[Symbol.asyncDispose]();
     // Calls are over by now; what still waits for a server that does not answer is not waited for.
     const late = setTimeout(() => this.#cut(), PATIENCE_MS);
-    await Promise.all([this.pool.end(), this.#own.end()]).finally(() => clearTimeout(late));
+    await this.pool.end().finally(() => clearTimeout(late));
   }
 
   /** What the read must find; undefined when the primary does not say, as it will say itself then. */
@@ -137,42 +134,8 @@ export class Standby implements AsyncDisposable {
     });
   }
 
-  async #look(): Promise<void> {
-    const { lagMs } = this.#options;
-    // While the primary is away, nothing is known of the standby.
-    const mark = await this.#marks.now().then(
-      now => (lagMs === 0 ? now : this.#marks.since(performance.now() - lagMs)),
-      () => undefined,
-    );
-    if (!mark) return;
-    const [state, position] = await this.#examine(mark);
-    const at = position && this.#marks.reachedAt(position.replayed);
-    if (at !== undefined && state !== 'FOREIGN' && state !== 'PROMOTED') {
-      this.#reached = { at, lagMs: performance.now() - at };
-    }
-    this.#state = state;
-    if (state !== this.#told) this.#options.log(state);
-    this.#told = state;
-    // Whatever is still asked of it would be waited for until it took too long.
-    if (state === 'AWAY') this.#cut();
-  }
-
   #cut(): void {
     for (const client of this.#clients) cut(client);
-  }
-
-  async #examine(mark: Mark): Promise<[StandbyState, Position?]> {
-    let client: PoolClient | undefined;
-    try {
-      client = await this.#own.connect();
-      const position = await reach(client, mark);
-      client.release();
-      return ['READ', position];
-    } catch (error) {
-      const lacking = error instanceof Lacking ? error : undefined;
-      client?.release(!lacking);
-      return lacking ? [lacking.lack, lacking.position] : ['AWAY'];
-    }
   }
 }
 
@@ -188,9 +151,6 @@ function open({ url, connectTimeoutMs, ...session }: StandbyOptions, most: numbe
   pool.on('error', () => {});
   return pool;
 }
-
-/** How often it is looked at. */
-const LOOK_MS = 500;
 
 /** After what time it is taken to be away. */
 const PATIENCE_MS = 1000;
