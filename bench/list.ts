@@ -87,7 +87,7 @@ async function measure(first: number, read: (page: number) => Promise<unknown>):
  * The entries of a page are counted and not decoded: this process shares two processors with the service and the database, and what is measured
  * is the service.
  */
-async function list(channel: Client, backupId: string, pageToken: string): Promise<string> {
+export async function list(channel: Client, backupId: string, pageToken: string): Promise<string> {
   const page = await ask(channel, { backupId, pageSize: PAGE, pageToken });
   let [entries, before, next] = [0, 0, ''];
   eachField(page, 0, page.length, (field, from, to) => {

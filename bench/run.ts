@@ -17,6 +17,7 @@ import { doorbells } from './doorbell.ts';
 import { fanOuts } from './fan-out.ts';
 import { type Figure, print } from './figure.ts';
 import { gets } from './get.ts';
+import { growth } from './growth.ts';
 import { histories } from './history.ts';
 import { identities } from './identity.ts';
 import { imports } from './import.ts';
@@ -28,6 +29,7 @@ import { payloads } from './payload.ts';
 import { progress } from './progress.ts';
 import { queue } from './queue.ts';
 import { replicas } from './replicas.ts';
+import { segments } from './segments.ts';
 import { standbys } from './standby.ts';
 import { starts } from './start.ts';
 import { telemetry } from './telemetry.ts';
@@ -54,10 +56,12 @@ const benchmarks = {
   replicas,
   costs,
   standby: standbys,
+  segments,
   start: starts,
   memory,
   telemetry,
   import: imports,
+  growth,
 };
 const wanted = Object.entries(benchmarks).filter(
   ([name]) => positionals.length === 0 || positionals.some(text => name.includes(text)),

@@ -36,6 +36,10 @@ import { historyFrom, READ_AT_STANDBY, readingFrom } from './reading.ts';
 import { replicaService } from './replica/service.ts';
 import { retain } from './retention/rounds.ts';
 import { retentionServices } from './retention/service.ts';
+import { Archive } from './segment/archive.ts';
+import type { Credentials } from './segment/location.ts';
+import { openStore } from './segment/open.ts';
+import { moveOldLogs, type SegmentRounds } from './segment/rounds.ts';
 import { readBacklog } from './summary/backlog.ts';
 import { summaryService } from './summary/service.ts';
 import { Hub as Tails } from './tail/hub.ts';
@@ -56,6 +60,8 @@ export type App = AsyncDisposable & {
   readonly watches: Watch;
   readonly tails: Tails;
   readonly standby: Standby | undefined;
+  readonly archive: Archive;
+  readonly segments: SegmentRounds;
   /** Where /metrics is, if it is anywhere. */
   readonly metricsPort: number | undefined;
   /** Host and port of the status page, if there is one. */
@@ -81,8 +87,8 @@ export async function startApp(config: Config, log: Logger): Promise<App> {
     log: (message: string) => log.debug(message),
   };
   const directUrl = config.DATABASE_DIRECT_URL ?? url;
-  if (config.MIGRATE === 'off') await requireSchema(directUrl);
-  else for (const name of await migrate(directUrl)) log.info({ migration: name }, 'migrated');
+  if (config.MIGRATE === 'off') await requireSchema(directUrl, config.ENGINE);
+  else for (const name of await migrate(directUrl, config.ENGINE)) log.info({ migration: name }, 'migrated');
   const orm = await openOrm({ ...database, poolSize: config.DATABASE_POOL_SIZE });
   opening.defer(() => orm.close());
   const pool: Pool = await orm.em.getConnection().getNativeClient();
@@ -148,7 +154,14 @@ export async function startApp(config: Config, log: Logger): Promise<App> {
     tails.appended(backupId, entries, appended);
     doorbell.ringElsewhere(backupId);
   };
-  const retention = retentionServices({ orm, pool, doorbell });
+  const store = config.SEGMENT_STORE && (await openStore(config.SEGMENT_STORE, credentialsOf(config)));
+  const archive = new Archive({
+    pool,
+    store,
+    cacheBytes: config.SEGMENT_CACHE_BYTES,
+    lost: problem => log.error(problem, 'a segment of a log is lost'),
+  });
+  const retention = retentionServices({ orm, pool, archive, doorbell });
   const appender = new Appender(sqlOn(hot), { mostBytes: config.APPEND_QUEUE_BYTES, probe });
 
   const ages = {
@@ -221,7 +234,7 @@ export async function startApp(config: Config, log: Logger): Promise<App> {
             standby,
             READ_AT_STANDBY.logs,
             logService({
-              pool,
+              source: { pool, archive },
               appender,
               tell,
               tokens,
@@ -245,7 +258,7 @@ export async function startApp(config: Config, log: Logger): Promise<App> {
           ...tailService({
             source: {
               hub: tails,
-              pool,
+              source: { pool, archive },
               history: historyFrom(standby),
               options: {
                 page,
@@ -328,7 +341,14 @@ export async function startApp(config: Config, log: Logger): Promise<App> {
   opening.use(expireRequests(pool, config.REQUEST_RETENTION, log));
   opening.use(sweepChunks(pool, log));
   opening.use(expireCourseRuns(pool, config.COURSE_RUN_RETENTION, log));
-  const retaining = opening.use(retain({ pool, doorbell, log }, ages));
+  const retaining = opening.use(retain({ pool, archive, doorbell, log }, ages));
+  const segments = opening.use(
+    moveOldLogs(
+      store && { pool, store, log },
+      config.SEGMENT_AFTER === undefined ? undefined : { after: config.SEGMENT_AFTER, bytes: config.SEGMENT_BYTES },
+      config.SEGMENT_INTERVAL,
+    ),
+  );
   const metrics = opening.use(
     await telemetry.serve({
       health: server.health,
@@ -339,6 +359,8 @@ export async function startApp(config: Config, log: Logger): Promise<App> {
       doorbell,
       sweeps,
       retention: retaining,
+      archive,
+      segments,
       standby,
       pools: { main: pool, hot, ...(standby && { standby: standby.pool }) },
       readBacklog: () => readBacklog(sqlOn(hot)),
@@ -355,9 +377,19 @@ export async function startApp(config: Config, log: Logger): Promise<App> {
     watches,
     tails,
     standby,
+    archive,
+    segments,
     metricsPort: metrics?.port,
     pageAddress: statusPage?.address,
     [Symbol.asyncDispose]: () => open.disposeAsync(),
+  };
+}
+
+function credentialsOf({ AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN }: Config): Credentials {
+  return {
+    accessKeyId: AWS_ACCESS_KEY_ID ?? '',
+    secretAccessKey: AWS_SECRET_ACCESS_KEY ?? '',
+    sessionToken: AWS_SESSION_TOKEN,
   };
 }
 

@@ -1,7 +1,9 @@
 import { z } from 'zod';
 import { parseSchedule } from './course/schedule.ts';
+import { engines } from './db/engine.ts';
 import { parseCertificateScopes } from './identity/certificate.ts';
 import { isLoopback, missingFor } from './identity/exposure.ts';
+import { parseLocation } from './segment/location.ts';
 
 const pause = z
   .string()
@@ -9,8 +11,11 @@ const pause = z
   .transform(
     text => Number.parseInt(text, 10) * { ms: 1, s: 1000, m: 60_000, h: 3_600_000 }[text.replace(/\d/g, '') as 's'],
   )
-  .refine(ms => ms < 2 ** 31, 'must be less than 24 days');
-const duration = pause.refine(ms => ms >= 1, 'must be at least 1ms');
+  .refine(ms => ms < 2 ** 31, 'must be less than 24 days')
+  .meta({ range: '0 to less than 24 days, in `ms`, `s`, `m` or `h`' });
+const duration = pause
+  .refine(ms => ms >= 1, 'must be at least 1ms')
+  .meta({ range: '`1ms` to less than 24 days, in `ms`, `s`, `m` or `h`' });
 
 /** In seconds. No timer runs for it, so it may be longer than the 24 days of a timer. */
 const age = z
@@ -23,14 +28,16 @@ const age = z
   .refine(
     seconds => seconds === undefined || (seconds >= 1 && seconds <= 36_525 * 86_400),
     'must be at least 1s and at most 36525d',
-  );
+  )
+  .meta({ range: '`1s` to `36525d`, in `s`, `m`, `h` or `d`; `off`' });
 
 const integer = (least: number, most: number) =>
   z
     .string()
     .regex(/^\d+$/, 'must be a whole number')
     .transform(Number)
-    .refine(n => n >= least && n <= most, `must be from ${least} to ${most}`);
+    .refine(n => n >= least && n <= most, `must be from ${least} to ${most}`)
+    .meta({ range: `${least} to ${most}` });
 
 /** Text in a form of its own; `parse` throws what is wrong with it. */
 const parsed = <T>(parse: (text: string) => T) =>
@@ -43,13 +50,14 @@ const parsed = <T>(parse: (text: string) => T) =>
     }
   });
 
-const file = z.string().min(1);
+const file = z.string().min(1).meta({ range: 'a path' });
 const limit = (least: number, most: number) =>
   z
     .string()
     .regex(/^(\d+|off)$/, 'must be a whole number, or off')
     .transform(text => (text === 'off' ? undefined : Number(text)))
-    .refine(n => n === undefined || (n >= least && n <= most), `must be from ${least} to ${most}, or off`);
+    .refine(n => n === undefined || (n >= least && n <= most), `must be from ${least} to ${most}, or off`)
+    .meta({ range: `${least} to ${most}; \`off\`` });
 
 const logLevels = { none: 10, error: 20, warning: 30, info: 40, debug: 50 };
 
@@ -79,7 +87,11 @@ export const settings = z.object({
     .enum(['on', 'off'])
     .default('on')
     .describe('Bring the schema up to date at the start; off, refuse to start when it is not, for a role that may not'),
-  DATA_DIR: z.string().min(1).default('.data/postgres').describe('Where the embedded PostgreSQL keeps its data'),
+  ENGINE: z
+    .enum(engines)
+    .default('plain')
+    .describe('How the tables that grow are laid out: plain, or partitioned by backup id; the database has to be it'),
+  DATA_DIR: file.default('.data/postgres').describe('Where the embedded PostgreSQL keeps its data'),
   LISTEN: z
     .string()
     .regex(/^.+:\d+$/, 'must be host:port')
@@ -202,6 +214,24 @@ export const settings = z.object({
     .default('off')
     .describe("Only say in the service's own log what would be deleted"),
   RETENTION_INTERVAL: duration.prefault('1h').describe('How often to look for what is too old'),
+  SEGMENT_STORE: parsed(parseLocation)
+    .optional()
+    .describe(
+      'Where old log entries go: "s3://bucket/prefix?endpoint=https://...&region=..." or "file:///folder", the same of all replicas; without it they stay in the database',
+    ),
+  SEGMENT_AFTER: age
+    .prefault('off')
+    .describe('Move the entries of logs whose run has finished to SEGMENT_STORE when nothing was appended for so long'),
+  SEGMENT_INTERVAL: duration.prefault('10m').describe('How often to look for such logs'),
+  SEGMENT_BYTES: integer(1024, 16_777_216)
+    .prefault('2097152')
+    .describe('How long the texts of one segment are at most; what reads one entry reads its segment'),
+  SEGMENT_CACHE_BYTES: integer(0, 2_147_483_647)
+    .prefault('33554432')
+    .describe('How much of the segments that were read last this replica keeps'),
+  AWS_ACCESS_KEY_ID: z.string().min(1).optional().describe('Who asks the store, where that is S3'),
+  AWS_SECRET_ACCESS_KEY: z.string().min(1).optional().describe('What proves it'),
+  AWS_SESSION_TOKEN: z.string().min(1).optional().describe('What belongs to both where they are temporary'),
   COURSE_SCHEDULE: parsed(parseSchedule)
     .optional()
     .describe(
@@ -244,6 +274,7 @@ export const settings = z.object({
     .string()
     .regex(/^(auto|off|.+:\d+)$/, 'must be host:port, auto or off')
     .default('auto')
+    .meta({ range: '`host:port`, `auto`, `off`' })
     .describe(
       'Address of the status page, for people; port 0 takes a free one; auto is 127.0.0.1:50080 with the embedded PostgreSQL where nobody is asked who he is, and else off',
     ),
@@ -256,10 +287,9 @@ export const settings = z.object({
     .regex(/^(0|1|0\.\d{1,6})$/, 'must be from 0 to 1, with 6 decimals at most')
     .prefault('0.01')
     .transform(Number)
+    .meta({ range: '0 to 1, with 6 decimals at most' })
     .describe('Share of the calls that are traced when the caller has not decided; 1 is all'),
-  PROFILE_DIR: z
-    .string()
-    .min(1)
+  PROFILE_DIR: file
     .optional()
     .describe(
       'Folder to which SIGUSR2 writes a CPU profile and then a heap snapshot, which holds secrets; without it nothing',
@@ -283,6 +313,10 @@ function disagreements(config: Config): Disagreement[] {
   );
   if (config.DOORBELL_URL && config.NOTIFY === 'off') found.push(['DOORBELL_URL', 'says nothing with NOTIFY=off']);
   if (TLS_CLIENT_SCOPES && TOKEN_JWKS) found.push(['TLS_CLIENT_SCOPES', 'says nothing where tokens do (TOKEN_JWKS)']);
+  const { SEGMENT_STORE, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY } = config;
+  if (SEGMENT_STORE?.kind === 's3' && !(AWS_ACCESS_KEY_ID && AWS_SECRET_ACCESS_KEY))
+    found.push(['SEGMENT_STORE', 'needs AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY']);
+  if (config.SEGMENT_AFTER !== undefined && !SEGMENT_STORE) found.push(['SEGMENT_AFTER', 'needs SEGMENT_STORE']);
   const missing = missingFor(LISTEN, { tls: !!TLS_CERT, clientCa: !!TLS_CLIENT_CA, tokens: !!TOKEN_JWKS });
   if (missing.length > 0 && INSECURE === 'off') {
     const remedy = `set ${missing.join('; and ')}; or INSECURE=on`;
@@ -322,7 +356,7 @@ export function loadConfig(env: Record<string, string | undefined>): Config {
     : result.error.issues.map(({ path: [name], message }) => [String(name), message]);
   if (result.success && wrong.length === 0) return result.data;
   const problems = wrong.map(([name, message]) => {
-    const value = /^(DATABASE|DOORBELL)_.*URL$/.test(name!) ? '...' : env[name!]; // those hold passwords
+    const value = /^((DATABASE|DOORBELL)_.*URL|AWS_.*)$/.test(name!) ? '...' : env[name!]; // those hold passwords
     return `  ${name}=${value}: ${message}`;
   });
   throw new ConfigError(`These settings are wrong:\n${problems.join('\n')}`);

@@ -126,11 +126,17 @@ export function toStatusError(error: unknown): StatusError {
   return new StatusError(ErrorReason.INTERNAL, 'internal error', { cause: error });
 }
 
-/** True while the database cannot be reached, is restarting or has more to do than it can: the same statement may succeed in a moment. */
+/** True while the database, or the store of old log entries, cannot be reached, is restarting or has more to do than it can: the same may succeed in a moment. */
 export function isOutage(error: unknown): boolean {
   const { reason } = toStatusError(error);
-  return reason === ErrorReason.DATABASE_UNAVAILABLE || reason === ErrorReason.OVERLOADED;
+  return OUTAGES.has(reason);
 }
+
+const OUTAGES: ReadonlySet<ErrorReason> = new Set([
+  ErrorReason.DATABASE_UNAVAILABLE,
+  ErrorReason.SEGMENTS_UNAVAILABLE,
+  ErrorReason.OVERLOADED,
+]);
 
 /** True when a statement was stopped because it took too long: whoever waits for it has no time left either. */
 export function isTooLate(error: unknown): boolean {

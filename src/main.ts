@@ -26,15 +26,16 @@ try {
   // Standard output has only the lines that say where the service is.
   const log = pino({ level: config.SERVICE_LOG }, pino.destination(2));
   const app = await startApp(config, log);
+  const { PROFILE_DIR: folder, PROFILE_DURATION: ms } = config;
+  // Before it is told that it serves: whoever hears that may send a signal at once, and one that is not heeded ends the process.
+  process.on('SIGUSR2', () => void record(folder, ms, log));
+  const signalled = new Promise(resolve => {
+    for (const name of ['SIGTERM', 'SIGINT'] as const) process.once(name, resolve);
+  });
   const address = config.LISTEN.replace(/\d+$/, String(app.port));
   console.log(`Backup Management serves gRPC on ${address}`);
   if (app.pageAddress) console.log(`Its status page is http://${app.pageAddress}/`);
-  const { PROFILE_DIR: folder, PROFILE_DURATION: ms } = config;
-  // Unheard it would end the process.
-  process.on('SIGUSR2', () => void record(folder, ms, log));
-  const signal = await new Promise(resolve => {
-    for (const name of ['SIGTERM', 'SIGINT'] as const) process.once(name, resolve);
-  });
+  const signal = await signalled;
   log.info({ signal }, 'shutting down');
   await app[Symbol.asyncDispose]();
 } catch (error) {

@@ -1,4 +1,5 @@
 import { Command } from 'commander';
+import { type Engine, engines } from '../db/engine.ts';
 import { migrate } from '../db/migrate.ts';
 
 type Environment = Record<string, string | undefined>;
@@ -12,18 +13,25 @@ export function migrateCommand(environment: Environment): Command {
     .action(({ to }: { to?: string }, command: Command) => {
       const url = to ?? environment['DATABASE_DIRECT_URL'] ?? environment['DATABASE_URL'];
       if (!url) command.error('no database is given: use --to or set DATABASE_URL');
-      return run(url);
+      const engine = environment['ENGINE'] ?? 'plain';
+      if (!isEngine(engine)) command.error(`ENGINE is ${engine}; there are: ${engines.join(', ')}`);
+      return run(url, engine);
     });
 }
 
 const HELP = `
-It may run while older replicas serve, and at the same time as another one. All is one transaction: when something fails nothing has changed.
+A database in which nothing was written yet is laid out as ENGINE says; \`engine\` moves one that has data. It may run while older replicas serve, and
+at the same time as another one. All is one transaction: when something fails nothing has changed.
 
 Exit code: 0 when the schema is up to date, 1 when not, 2 for a wrong command line.`;
 
-async function run(url: string): Promise<void> {
+function isEngine(text: string): text is Engine {
+  return engines.some(engine => engine === text);
+}
+
+async function run(url: string, engine: Engine): Promise<void> {
   try {
-    const names = await migrate(url);
+    const names = await migrate(url, engine);
     console.log(names.length === 0 ? 'the schema is up to date' : names.map(name => `migrated: ${name}`).join('\n'));
   } catch (error) {
     const { message, code } = error as NodeJS.ErrnoException;

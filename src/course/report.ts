@@ -21,7 +21,14 @@ export async function reportsOf(sql: Sql, courseIds: bigint[]): Promise<Map<bigi
          order by other.created_at desc, other.id desc limit 1))
       cross join lateral (
         select jsonb_object_agg(loglevel, count) as counts
-        from (select loglevel, count(*) from backup_logs l where l.backupid = c.backupid group by loglevel) as by_level
+        from (
+          select loglevel, sum(count) as count from (
+            select loglevel, count(*) from backup_logs l where l.backupid = c.backupid group by loglevel
+            union all
+            select (moved.of->>'level')::smallint, (moved.of->>'count')::bigint
+            from backup_log_segments s, jsonb_array_elements(s.levels) as moved (of) where s.backupid = c.backupid
+          ) as parts group by loglevel
+        ) as by_level
       ) as logs
       where k.courseid = any($1::bigint[])`,
     values: [courseIds],

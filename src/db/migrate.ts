@@ -1,7 +1,9 @@
 import { readdir } from 'node:fs/promises';
 import { parse } from 'node:path';
-import { setTimeout as delay } from 'node:timers/promises';
 import pg from 'pg';
+import { type Engine, misfit, readEngine, readNextEngine } from './engine.ts';
+import { layOut } from './layout.ts';
+import { whileLocked } from './locked.ts';
 import { MIGRATIONS, openOrm } from './orm.ts';
 import { type Sql, sqlOn } from './sql.ts';
 
@@ -9,11 +11,27 @@ import { type Sql, sqlOn } from './sql.ts';
  * Brings the schema up to date, and returns the names of the migrations that did. One replica at a time does it, the others wait; the lock goes
  * with the connection, however it ends. All of them are one transaction: when one fails nothing has changed. A statement that waits for a lock has
  * everybody wait behind it who uses the table; it gives up soon, and all are tried again a little later.
+ *
+ * A database in which nothing was written yet is laid out for the engine. Of one that has data and another engine it only says so.
  */
-export async function migrate(url: string): Promise<string[]> {
+export async function migrate(url: string, engine?: Engine): Promise<string[]> {
   await using client = await connected(url);
-  if ((await readSchema(sqlOn(client))).missing.length === 0) return [];
+  if ((await readSchema(sqlOn(client))).missing.length === 0 && (await fits(client, engine))) return [];
   await client.query('select pg_advisory_lock($1)', [LOCK]);
+  const names = await bringUp(client, url);
+  if (!(await fits(client, engine))) await lay(client, engine!);
+  return names;
+}
+
+async function bringUp(client: pg.Client, url: string): Promise<string[]> {
+  const { applied, missing } = await readSchema(sqlOn(client));
+  if (missing.length === 0) return [];
+  // The twins of its tables would stay as they are, and refuse what is written into the tables.
+  const next = applied.length > 0 && (await readNextEngine(sqlOn(client)));
+  if (next)
+    throw new Error(
+      `the database is being moved to ${next}: \`npm run cli -- engine ${next}\` of the version before ends that`,
+    );
   const orm = await openOrm({
     url,
     poolSize: 2,
@@ -23,27 +41,54 @@ export async function migrate(url: string): Promise<string[]> {
     log: () => {},
   });
   try {
-    for (let attempt = 1; ; attempt++) {
-      try {
-        return (await orm.migrator.up()).map(({ name }) => name);
-      } catch (error) {
-        if (!isLocked(error) || attempt === ATTEMPTS) throw error;
-        await delay(PAUSE_MS);
-      }
-    }
+    return await whileLocked(async () => (await orm.migrator.up()).map(({ name }) => name), PATIENCE);
   } finally {
     await orm.close();
   }
 }
 
-/** Fails unless all migrations of this version are there. Those of a later one may be, too. */
-export async function requireSchema(url: string): Promise<void> {
+/** Fails unless all migrations of this version are there, and the engine is this one. Migrations of a later version may be there, too. */
+export async function requireSchema(url: string, engine: Engine): Promise<void> {
   await using client = await connected(url);
+  await requireUpToDate(client);
+  const found = await readEngine(sqlOn(client));
+  if (found !== engine) throw misfit(found, engine);
+}
+
+/** A connection that keeps others from migrating as long as it is open. All migrations of this version must be there. */
+export async function migrating(url: string): Promise<AsyncDisposable> {
+  await using opening = new AsyncDisposableStack();
+  const client = opening.use(await connected(url));
+  await client.query('select pg_advisory_lock($1)', [LOCK]);
+  await requireUpToDate(client);
+  return opening.move();
+}
+
+async function requireUpToDate(client: pg.Client): Promise<void> {
   const { missing } = await readSchema(sqlOn(client));
   if (missing.length === 0) return;
   throw new Error(
     `the database lacks ${missing.join(', ')}: run \`npm run cli -- migrate\` as the role that owns the tables, or set MIGRATE=on`,
   );
+}
+
+async function fits(client: pg.Client, engine: Engine | undefined): Promise<boolean> {
+  return !engine || (await readEngine(sqlOn(client))) === engine;
+}
+
+/** Lays out the tables, if nothing was written yet. */
+async function lay(client: pg.Client, engine: Engine): Promise<void> {
+  await client.query(`set lock_timeout = ${LOCK_TIMEOUT_MS}`);
+  await whileLocked(async () => {
+    await client.query('begin');
+    try {
+      if (!(await layOut(sqlOn(client), engine))) throw misfit(await readEngine(sqlOn(client)), engine);
+      await client.query('commit');
+    } catch (error) {
+      await client.query('rollback');
+      throw error;
+    }
+  }, PATIENCE);
 }
 
 /** Names of migrations, in their order. */
@@ -78,14 +123,6 @@ async function connected(url: string): Promise<pg.Client & AsyncDisposable> {
   return Object.assign(client, { [Symbol.asyncDispose]: () => client.end() });
 }
 
-/** Whether it has waited for a lock for too long, or stood in the way of somebody. */
-function isLocked(error: unknown): boolean {
-  for (let at = error; at instanceof Error; at = at.cause) {
-    if (/^(55P03|40P01)$/.test((at as { code?: string }).code ?? '')) return true;
-  }
-  return false;
-}
-
 /** "backup" in hexadecimal digits of ASCII: no other program should take the same. */
 const LOCK = 0x6261636b7570n;
 
@@ -93,5 +130,4 @@ const LOCK = 0x6261636b7570n;
 const LONGEST_MS = 3_600_000;
 
 const LOCK_TIMEOUT_MS = 2000;
-const PAUSE_MS = 1000;
-const ATTEMPTS = 20;
+const PATIENCE = { attempts: 20, pauseMs: 1000 };

@@ -7,6 +7,7 @@ import { LogEntry, LogHead, LogRequest, LogWriter } from '../log/entity.ts';
 import { LogImport } from '../moodle/entity.ts';
 import { Payload, PayloadChunk } from '../payload/entity.ts';
 import { AnsweredRequest } from '../request/entity.ts';
+import { LogSegment, SegmentRemoval } from '../segment/entity.ts';
 import { type SessionOptions, sessionOptions } from './session.ts';
 import { Setting } from './setting.ts';
 
@@ -40,6 +41,8 @@ export function openOrm(options: DatabaseOptions): Promise<MikroORM> {
         LogRequest,
         LogWriter,
         LogImport,
+        LogSegment,
+        SegmentRemoval,
         AnsweredRequest,
         Setting,
       ],

@@ -31,7 +31,7 @@ export function toBigint(column: unknown): bigint | null {
 
 /**
  * Deletes the rows that meet a condition, and returns how many they were. In batches, each a transaction of its own, and past whatever another
- * replica is deleting: every replica may do this, and none waits for another.
+ * replica is deleting: every replica may do this, and none waits for another. A place in a table (`ctid`) is one in each of its partitions.
  */
 export async function deleteInBatches(
   pool: Pool,
@@ -41,8 +41,8 @@ export async function deleteInBatches(
   let total = 0;
   for (let deleted = BATCH; deleted === BATCH && !signal.aborted; total += deleted) {
     const { rowCount } = await pool.query(
-      `delete from ${table} where ctid = any (array(
-         select ctid from ${table} where ${where} limit ${BATCH} for update skip locked))`,
+      `with old as materialized (select tableoid, ctid from ${table} where ${where} limit ${BATCH} for update skip locked)
+       delete from ${table} where ctid = any (array(select ctid from old)) and (tableoid, ctid) in (select tableoid, ctid from old)`,
       values,
     );
     deleted = rowCount ?? 0;

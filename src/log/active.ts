@@ -1,5 +1,8 @@
 import type { Pool } from 'pg';
 import { epochMicros } from '../db/clock.ts';
+import type { Archive, Logs } from '../segment/archive.ts';
+import { type SegmentRow, segmentColumns, toSegmentRow } from '../segment/row.ts';
+import { appendedAt } from '../segment/segment.ts';
 import { type Head, headColumns, type RunFilter, toHead } from './head.ts';
 
 /** Which logs have grown, or got their controllers, at or after a time; some more may be among them. */
@@ -57,21 +60,40 @@ const activeSince = (parameter: number) => `and h.backupid in (
 
 /** In each of these logs the last entry that was appended by a time (epoch microseconds), as far as entries of then are still kept. */
 export async function readIdsAt(
-  pool: Pool,
+  { pool, archive }: Logs,
   backupIds: readonly string[],
   time: bigint,
 ): Promise<Map<string, bigint | undefined>> {
   const { rows } = await pool.query({
     name: 'log-ids-at',
     // Backwards from the end: what is passed over is what came since then and is to be delivered anyway.
-    text: `select wanted.backupid, (
+    text: `select wanted.backupid, log.id, ${segmentColumns}
+      from unnest($1::varchar[]) as wanted (backupid)
+      left join lateral (
         select id from backup_logs
         where backupid = wanted.backupid and coalesce(appended_micros, created_at * 1000000 + created_nanos / 1000) <= $2::bigint
         order by id desc limit 1
-      ) as id from unnest($1::varchar[]) as wanted (backupid)`,
+      ) log on true
+      left join lateral (
+        select * from backup_log_segments
+        where log.id is null and backupid = wanted.backupid and firstmicros <= $2::bigint order by lastid desc limit 1
+      ) s on true`,
     values: [backupIds, time],
   });
-  return new Map(rows.map(row => [row.backupid, row.id === null ? undefined : BigInt(row.id)]));
+  const ids = new Map<string, bigint | undefined>();
+  for (const row of rows) {
+    const segment = toSegmentRow(row);
+    const inTable = row.id === null ? undefined : BigInt(row.id);
+    ids.set(row.backupid, segment ? await movedIdAt(archive, segment, time) : inTable);
+  }
+  return ids;
+}
+
+/** The same in the segment that has it; undefined when that was removed meanwhile. */
+async function movedIdAt(archive: Archive, row: SegmentRow, time: bigint): Promise<bigint | undefined> {
+  if (row.lastMicros <= time) return row.lastId;
+  const segment = await archive.open(row);
+  return segment?.entries(row.firstId, row.lastId, true).find(entry => appendedAt(entry) <= time)?.id;
 }
 
 // `activeminute` and not `lastmicros`, which changes with every append: an index on that would have to be written each time.

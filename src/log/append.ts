@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { smallintArray, textArray } from '../db/arrays.ts';
 import { epochMicros } from '../db/clock.ts';
+import { isTaken } from '../db/engine.ts';
 import type { Sql } from '../db/sql.ts';
 import { ErrorReason, StatusError } from '../errors.ts';
 import type { Entry } from './entry.ts';
@@ -79,7 +80,7 @@ export async function appendOnce(
     if (row) return kept(appended(row, entries.length), dropped);
   } catch (error) {
     // The key of the kept answers has refused the whole statement, the ids that it took included.
-    if ((error as { constraint?: string }).constraint !== 'backup_log_requests_pkey') throw error;
+    if (!isTaken(error, 'backup_log_requests')) throw error;
   }
   return firstAnswer(sql, backupId, id, digest);
 }

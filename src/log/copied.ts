@@ -20,6 +20,11 @@ export function firstOf(row: Buffer): number | bigint {
   return readInteger(row, ID);
 }
 
+/** In a row that says something of its log: up to which id its entries are not in the table. It is where the time would be. */
+export function movedOf(row: Buffer): number | bigint {
+  return readInteger(row, LEVEL + 4 + 4);
+}
+
 /** The entry of a row, there as long as the row is; undefined when its message was left out. */
 export function fromCopy(row: Buffer): Encodable | undefined {
   const length = row.readInt32BE(MESSAGE - 4);

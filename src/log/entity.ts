@@ -3,9 +3,9 @@ import { defineEntity, type InferEntity, p } from '@mikro-orm/core';
 /**
  * A line of a log: table `backup_logs`. Ids are dense from 1 within a backup; `append.ts` gives them.
  *
- * One table with one key. Sixteen partitions by hash of the backup id were neither faster nor slower on the same machine (thousands of entries a
- * second, plain and divided: appended by 100 79 and 89, by one 2.0 and 1.9, listed 429 and 449, purged 349 and 271, each give or take a
- * quarter), and partitions by time would have to be looked through for every page. What ages is found without an index, too
+ * One table with one key, or sixteen partitions by hash of the backup id (`db/engine.ts`): those were neither faster nor slower on the same machine
+ * (thousands of entries a second, plain and divided: appended by 100 79 and 89, by one 2.0 and 1.9, listed 429 and 449, purged 349 and 271, each
+ * give or take a quarter). Partitions by time would have to be looked through for every page. What ages is found without an index, too
  * (`retention/oldest.ts`).
  */
 export const LogEntry = defineEntity({
@@ -47,6 +47,8 @@ export const LogHead = defineEntity({
     lastId: p.bigint().name('lastid'),
     /** `lastId` when the controller finished. */
     sealedId: p.bigint().name('sealedid').nullable(),
+    /** Entries up to this one are in segments (`src/segment/`), and not in `backup_logs`; the last one of a log never is. */
+    movedId: p.bigint().name('movedid').default(0),
     /** When it grew last, in epoch microseconds; entries that come with no time get this one, so it never goes backwards. */
     lastMicros: p.bigint().name('lastmicros').default(0),
     /** The minute of it, since the epoch: for an index that most appends need not write. */

@@ -1,6 +1,7 @@
 import type { EntityManager } from '@mikro-orm/postgresql';
 import type { Pool } from 'pg';
 import type { Sql } from '../db/sql.ts';
+import { removeSegments } from '../segment/removal.ts';
 
 /** Where a log and its run stand. */
 export type Head = {
@@ -10,6 +11,8 @@ export type Head = {
   lastId: bigint;
   /** `lastId` when the run finished. */
   sealedId: bigint | undefined;
+  /** Entries up to this one are in segments, and not in the table; 0 when none is. */
+  movedId: bigint;
   /** When it grew last, in epoch microseconds; 0 when nothing was appended yet. */
   lastMicros: bigint;
   /** Whether there is a log or a controller at all. */
@@ -55,7 +58,7 @@ export function matchesRun(filter: RunFilter | undefined, { run }: Head): boolea
 }
 
 /** Of the head `h` and the controller `c` of a log, either of which may be missing. */
-export const headColumns = `h.firstid, h.lastid, h.sealedid, h.lastmicros,
+export const headColumns = `h.firstid, h.lastid, h.sealedid, h.movedid, h.lastmicros,
   c.status, c.progress, c.operation, c.type, c.itemid, c.userid, c.purpose, c.created_at as begun`;
 
 /** A row of `headColumns`. */
@@ -65,6 +68,7 @@ export function toHead(row: Record<string, unknown>): Head {
     firstId: integer('firstid', 1n),
     lastId: integer('lastid', 0n),
     sealedId: row['sealedid'] === null ? undefined : BigInt(row['sealedid'] as string),
+    movedId: integer('movedid', 0n),
     lastMicros: integer('lastmicros', 0n),
     exists: row['lastid'] !== null || row['status'] !== null,
     run: row['status'] === null ? undefined : toRun(row),
@@ -129,14 +133,19 @@ export async function deleteLogs(sql: Sql, backupIds: string[]): Promise<bigint>
   for (const table of ['backup_log_heads', 'backup_log_requests', 'backup_log_writers', 'backup_logs']) {
     await sql({ text: `delete from ${table} where backupid = any ($1)`, values: [backupIds] });
   }
+  await removeSegments(sql, backupIds);
   return heads.reduce((sum, head) => sum + BigInt(head.entries), 0n);
 }
 
-/** How many entries these logs hold; one that does not exist is left out. */
-export async function countEntries(sql: Sql, backupIds: string[]): Promise<Map<string, bigint>> {
-  const heads = await sql<{ backupid: string; entries: string }>({
-    text: 'select backupid, lastid - firstid + 1 as entries from backup_log_heads where backupid = any ($1)',
+/** How many entries these logs hold, and how many of them are rows of the table; one that does not exist is left out. */
+export async function countEntries(
+  sql: Sql,
+  backupIds: string[],
+): Promise<Map<string, { entries: bigint; rows: bigint }>> {
+  const heads = await sql<{ backupid: string; entries: string; rows: string }>({
+    text: `select backupid, lastid - firstid + 1 as entries, lastid - greatest(firstid - 1, movedid) as rows
+      from backup_log_heads where backupid = any ($1)`,
     values: [backupIds],
   });
-  return new Map(heads.map(head => [head.backupid, BigInt(head.entries)]));
+  return new Map(heads.map(head => [head.backupid, { entries: BigInt(head.entries), rows: BigInt(head.rows) }]));
 }

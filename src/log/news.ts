@@ -46,7 +46,8 @@ export async function readNews(pool: Pool, logs: readonly Known[], most: number)
   return news;
 }
 
-// The proof is `fingerprint` in SQL: an entry may be long, and most looks find nothing but the one that is known.
+// The proof is `fingerprint` in SQL: an entry may be long, and most looks find nothing but the one that is known. `offset 0` keeps it a look into
+// each log: PostgreSQL would join it, and read whole tables (or all partitions) where it takes them for small.
 const NEWS = `
   select wanted.backupid, wanted.known, ${headColumns}, proof.proof, page.*
   from unnest($1::varchar[], $2::bigint[]) as wanted (backupid, known)
@@ -54,7 +55,7 @@ const NEWS = `
   left join backup_controllers c on c.backupid = wanted.backupid
   left join lateral (
     select substr(sha256(convert_to(concat_ws(' ', id, loglevel, created_at, created_nanos, message), 'UTF8')), 1, 8) as proof
-    from backup_logs where backupid = wanted.backupid and id = coalesce(wanted.known, h.lastid)
+    from backup_logs where backupid = wanted.backupid and id = coalesce(wanted.known, h.lastid) offset 0
   ) proof on true
   left join lateral (
     select id, loglevel, message, created_at, created_nanos, attempt from (

@@ -1,26 +1,13 @@
 import type { Pool } from 'pg';
 import { copyRows } from '../db/copy.ts';
-import { COPIED, firstOf, fromCopy, isHead, LastRow } from './copied.ts';
+import type { Logs } from '../segment/archive.ts';
+import { COPIED, firstOf, fromCopy, isHead, LastRow, movedOf } from './copied.ts';
 import { Encoder } from './encode.ts';
 import { fingerprint, type Position, toEntry } from './entry.ts';
+import { ALL_LEVELS, ENTRY_OVERHEAD, least, type PageLimits, type PageRead, type PageWish, reach } from './limits.ts';
+import { readMovedAfter } from './moved-page.ts';
 
-/** Of how many entries and of how many bytes a page is at most; a single entry may exceed the bytes. */
-export type PageLimits = { entries: number; bytes: number };
-
-/** All levels: none is more verbose. */
-export const ALL_LEVELS = 32767;
-
-/** What comes behind a position, encoded, and where it leads. */
-export type PageRead = { entries: number; bytes: Buffer; end: Position };
-
-/** What is asked for: of committed entries only, so up to an id that is known to be there. */
-export type PageWish = {
-  upTo: bigint;
-  maxLevel: number;
-  limits: PageLimits;
-  /** Of the message around the entries. */
-  field: number;
-};
+export { ALL_LEVELS, ENTRY_OVERHEAD, least, type PageLimits, type PageRead, type PageWish, reach };
 
 /**
  * The entries after a position up to `upTo`, which must be committed, as far as the limits allow, and the position that they lead to.
@@ -28,7 +15,7 @@ export type PageWish = {
  * it was. Both are told from the snapshot that the entries are read from.
  */
 export async function readAfter(
-  pool: Pool,
+  { pool, archive }: Logs,
   backupId: string,
   after: Position,
   wish: PageWish,
@@ -36,10 +23,15 @@ export async function readAfter(
   const to = least(wish.upTo, after.id + reach(wish.limits.entries, wish.maxLevel < ALL_LEVELS));
   const read =
     (await readShort(pool, backupId, after.id, to, wish)) ?? (await readWithin(pool, backupId, after.id, to, wish));
-  const { firstId, proof, last, full, encoder } = read;
+  const { firstId, movedId, proof, last, full, encoder } = read;
   const bytes = encoder.finish();
   if (firstId === undefined || firstId > after.id + 1n) return 'cut';
-  if (after.fingerprint && firstId <= after.id && proof !== after.fingerprint) return 'diverged';
+  const toProve = after.fingerprint !== '' && firstId <= after.id;
+  if (movedId > after.id || (movedId === after.id && toProve)) {
+    const moved = await readMovedAfter(archive, backupId, after, { ...wish, to, movedId, toProve });
+    // What it leads to is in the table, and was read already.
+    if (typeof moved === 'string' || movedId > after.id || to === after.id) return moved;
+  } else if (toProve && proof !== after.fingerprint) return 'diverged';
   const end = last && (full || last.id === to) ? last : { id: to, fingerprint: '' };
   return { entries: encoder.count, bytes, end };
 }
@@ -48,6 +40,8 @@ export async function readAfter(
 type Read = {
   /** First id that is kept; undefined when there is no log. */
   firstId: bigint | undefined;
+  /** Entries up to this one were not in the table any more. */
+  movedId: bigint;
   /** Fingerprint of the entry at the position. */
   proof: string | undefined;
   /** The last entry, also when the filter leaves it out. */
@@ -76,15 +70,18 @@ async function readShort(
   const message = `case when id = ${after} or octet_length(message) <= ${SHORT} then message end as message`;
   const encoder = new Encoder(field);
   const latest = new LastRow();
-  let [firstId, proof]: [bigint | undefined, string | undefined] = [undefined, undefined];
+  let [firstId, movedId, proof]: [bigint | undefined, bigint, string | undefined] = [undefined, 0n, undefined];
   let [bytes, behind, full, long] = [0, 0, false, false];
   let before: bigint | number = after - 1n;
   await copyRows(
     pool,
-    `select firstid, null::smallint, null, null::bigint, null::int, null::int from backup_log_heads where backupid = '${backupId}'
+    `select firstid, null::smallint, null, movedid, null::int, null::int from backup_log_heads where backupid = '${backupId}'
      union all (select ${COPIED.replace('message', message)} ${rows})`,
     row => {
-      if (isHead(row)) firstId = BigInt(firstOf(row));
+      if (isHead(row)) {
+        firstId = BigInt(firstOf(row));
+        movedId = BigInt(movedOf(row));
+      }
       if (full || isHead(row)) return;
       // By the order of the subquery, which PostgreSQL keeps as long as it appends the one to the other.
       if (firstOf(row) <= before) throw new Error('entries came out of order');
@@ -107,7 +104,8 @@ async function readShort(
     },
   );
   if (long) return undefined;
-  return { firstId, proof, last: latest.position, full: full || behind + (proof ? 1 : 0) > limits.entries, encoder };
+  full ||= behind + (proof ? 1 : 0) > limits.entries;
+  return { firstId, movedId, proof, last: latest.position, full, encoder };
 }
 
 /** In bytes. As many of them as a page may have entries are no more than some pages may take. */
@@ -123,7 +121,7 @@ async function readWithin(
 ): Promise<Read> {
   const { rows } = await pool.query({
     name: 'tail-page-long',
-    text: `select h.firstid, page.* from backup_log_heads h left join lateral (${withinBytes(
+    text: `select h.firstid, h.movedid, page.* from backup_log_heads h left join lateral (${withinBytes(
       `select *, case when id > $2 then octet_length(message) + ${ENTRY_OVERHEAD} else 0 end as size
        ${inPage('$1', '$2', '$3', '$4', '$5')}`,
       'id',
@@ -137,24 +135,13 @@ async function readWithin(
   const last = read.at(-1);
   return {
     firstId: rows[0] && BigInt(rows[0].firstid),
+    movedId: BigInt(rows[0]?.movedid ?? 0),
     proof: read[0]?.id === after ? fingerprint(read[0]) : undefined,
     last: last && { id: last.id, fingerprint: fingerprint(last) },
     full: read.length < Number(rows[0]?.found ?? 0) || read.length > limits.entries,
     encoder,
   };
 }
-
-/**
- * How many ids a page looks at. Ids have no gaps, so a bound on them bounds the work whatever plan the database makes: with a limit alone and
- * no statistics yet, it sorted the whole rest of the log for each page (35 ms instead of 4 for 1000 of 50,000 entries). A page of a filter
- * may come back with fewer entries than there are, or none; the next one goes on behind them.
- */
-export function reach(entries: number, filtered: boolean): bigint {
-  return BigInt(filtered ? Math.max(10 * entries, 10_000) : entries);
-}
-
-/** The most that an entry takes in a message besides its text. */
-export const ENTRY_OVERHEAD = 80;
 
 // The lengths are known without reading the texts themselves, so a page of long ones costs no more memory than it may.
 export function withinBytes(rows: string, order: string, bytes: string): string {
@@ -165,5 +152,3 @@ export function withinBytes(rows: string, order: string, bytes: string): string 
     select id, loglevel, message, created_at, created_nanos, attempt, found
     from measured where total <= ${bytes} or total = size order by ${order}`;
 }
-
-export const least = (a: bigint, b: bigint) => (a < b ? a : b);

@@ -1,6 +1,6 @@
 import type { Pool } from 'pg';
 import { copyRows } from '../db/copy.ts';
-import { COPIED, fromCopy } from './copied.ts';
+import { COPIED, fromCopy, isHead, movedOf } from './copied.ts';
 import type { Encoder } from './encode.ts';
 import { toEntry } from './entry.ts';
 import { ENTRY_OVERHEAD, type PageLimits, withinBytes } from './page.ts';
@@ -8,17 +8,19 @@ import { ENTRY_OVERHEAD, type PageLimits, withinBytes } from './page.ts';
 /** Rows of `backup_logs`: what comes behind the columns of a query. `given` puts a value into it. */
 export type Rows = (given: (value: bigint | number | string) => string) => { rows: string; order: string };
 
-/** How many entries were read, how many there are within their number, and the last one. */
-export type Found = { entries: number; found: number; lastId: bigint | undefined };
+/** How many entries were read, how many there are within their number, and the last one; and up to which id there are none in the table. */
+export type Found = { entries: number; found: number; lastId: bigint | undefined; movedId: bigint };
 
 /** Reads entries as far as the limits allow. `plain` when no text that a client has sent is among the values. */
 export async function readRows(
   pool: Pool,
+  backupId: string,
   rows: Rows,
   { plain, limits }: { plain: boolean; limits: PageLimits },
   encoder: () => Encoder,
 ): Promise<Found & { encoder: Encoder }> {
-  return (plain && (await copyShort(pool, rows, limits, encoder()))) || readWithin(pool, rows, limits, encoder());
+  const short = plain && (await copyShort(pool, backupId, rows, limits, encoder()));
+  return short || readWithin(pool, backupId, rows, limits, encoder());
 }
 
 /**
@@ -27,6 +29,7 @@ export async function readRows(
  */
 async function copyShort(
   pool: Pool,
+  backupId: string,
   rows: Rows,
   limits: PageLimits,
   encoder: Encoder,
@@ -36,7 +39,15 @@ async function copyShort(
   const message = `case when octet_length(message) <= ${longest} then message end as message`;
   let long = false;
   let last: bigint | number | undefined;
-  await copyRows(pool, `select ${COPIED.replace('message', message)} ${rows(literal).rows}`, row => {
+  let movedId = 0n;
+  // From one snapshot: entries that leave the table meanwhile are not missed.
+  const query = `select 0::bigint, null::smallint, null, movedid, null::int, null::int from backup_log_heads where backupid = '${backupId}'
+    union all (select ${COPIED.replace('message', message)} ${rows(literal).rows})`;
+  await copyRows(pool, query, row => {
+    if (isHead(row)) {
+      movedId = BigInt(movedOf(row));
+      return;
+    }
     const entry = fromCopy(row);
     if (!entry) long = true;
     if (long) return;
@@ -48,12 +59,14 @@ async function copyShort(
     entries: encoder.count,
     found: encoder.count,
     lastId: last === undefined ? undefined : BigInt(last),
+    movedId,
     encoder,
   };
 }
 
 async function readWithin(
   pool: Pool,
+  backupId: string,
   rows: Rows,
   { bytes }: PageLimits,
   encoder: Encoder,
@@ -62,13 +75,19 @@ async function readWithin(
   const given = (value: unknown) => `$${values.push(value)}`;
   const wanted = rows(given);
   const sized = `select *, octet_length(message) + ${ENTRY_OVERHEAD} as size ${wanted.rows}`;
-  const result = await pool.query(withinBytes(sized, wanted.order, given(bytes)), values);
-  const entries = result.rows.map(toEntry);
+  const page = withinBytes(sized, wanted.order, given(bytes));
+  const result = await pool.query(
+    `select h.movedid, page.* from backup_log_heads h left join (${page}) page on true where h.backupid = ${given(backupId)}
+     order by ${wanted.order.replace('id', 'page.id')}`,
+    values,
+  );
+  const entries = result.rows.flatMap(row => (row.id === null ? [] : [toEntry(row)]));
   for (const entry of entries) encoder.add(entry);
   return {
     entries: entries.length,
     found: Number(result.rows[0]?.found ?? 0),
     lastId: entries.at(-1)?.id,
+    movedId: BigInt(result.rows[0]?.movedid ?? 0),
     encoder,
   };
 }

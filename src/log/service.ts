@@ -1,5 +1,4 @@
 import { toBinary } from '@bufbuild/protobuf';
-import type { Pool } from 'pg';
 import { sqlOn } from '../db/sql.ts';
 import { leaseLost } from '../errors.ts';
 import type { ControllerFilter } from '../gen/backup/v1/controller_pb.ts';
@@ -13,6 +12,7 @@ import {
 } from '../gen/backup/v1/log_pb.ts';
 import type { Handlers } from '../grpc/bind.ts';
 import { paging } from '../paging.ts';
+import type { Logs } from '../segment/archive.ts';
 import { ascending, fromNanos } from '../timestamps.ts';
 import type { Tokens } from '../tokens.ts';
 import { digestOf, isHeld, type Tell } from './append.ts';
@@ -24,7 +24,7 @@ import { ALL_LEVELS } from './page.ts';
 import { countLevels } from './summary.ts';
 
 type Needs = {
-  pool: Pool;
+  source: Logs;
   appender: Appender;
   tell: Tell;
   tokens: Tokens;
@@ -40,14 +40,14 @@ type Needs = {
 type Served = Pick<Handlers<typeof LogService>, 'appendLogs' | 'listLogs' | 'summarizeLogs'>;
 
 export function logService(needs: Needs): Served {
-  const { pool, tokens, appender } = needs;
+  const { source, tokens, appender } = needs;
   return {
     async appendLogs(request, { signal }) {
       const { backupId, requestId, leaseToken } = request;
       const entries = keptEntries(request.entries, needs.keeping, 'entries');
       const dropped = request.entries.length - entries.length;
       if (entries.length === 0) {
-        if (leaseToken && !(await isHeld(sqlOn(pool), backupId, leaseToken))) throw leaseLost(backupId);
+        if (leaseToken && !(await isHeld(sqlOn(source.pool), backupId, leaseToken))) throw leaseLost(backupId);
         return { dropped };
       }
       const kept = await appender.append(
@@ -81,7 +81,7 @@ export function logService(needs: Needs): Served {
         newestFirst,
       };
       const limits = { entries: page.size, bytes: PAGE_BYTES };
-      const { logs, next } = await listRuns(pool, runs.slice(0, RUNS_PER_PAGE), filter, start, limits, ENTRIES);
+      const { logs, next } = await listRuns(source, runs.slice(0, RUNS_PER_PAGE), filter, start, limits, ENTRIES);
       const place = next ?? (runs[RUNS_PER_PAGE] && { run: runs[RUNS_PER_PAGE].id, after: undefined });
       if (!place) return Buffer.concat(logs);
       const token = Buffer.from(page.next([place.run, place.after ?? '']));
@@ -89,9 +89,10 @@ export function logService(needs: Needs): Served {
     },
 
     async summarizeLogs({ backupId, filter, window }) {
-      const within = { from: window?.start, to: window?.end, maxLevel: ALL_LEVELS, text: '' };
+      const within = { from: window?.start, to: window?.end, maxLevel: ALL_LEVELS };
       const counted = [];
-      for await (const backupIds of logsOf(backupId, filter)) counted.push(await countLevels(pool, backupIds, within));
+      for await (const backupIds of logsOf(backupId, filter))
+        counted.push(await countLevels(source, backupIds, within));
       const found = counted.flatMap(({ levels }) => levels);
       const sum = (level: number) =>
         found.reduce((total, one) => (one.level === level ? total + one.count : total), 0n);

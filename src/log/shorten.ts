@@ -1,6 +1,8 @@
 import type { Sql } from '../db/sql.ts';
+import { shortenSegments } from '../segment/shorten.ts';
 import { deleteLogs } from './head.ts';
-import { least } from './page.ts';
+import { least } from './limits.ts';
+import type { MovedFront } from './moved-front.ts';
 
 /** A log of which so many of its oldest entries may be removed. */
 export type Front = { backupId: string; entries: bigint };
@@ -16,10 +18,18 @@ export type Shortened = { backupId: string; old: bigint; removed: bigint };
  * commit. (With the heads locked from the start, appends to a log of which 300,000 entries went had a median of 17 ms instead of 8.5, and a 99th
  * percentile of 94 instead of 40, where they had 6 and 38 without a purge.) Whoever shortens the same log at the same time waits for the
  * entries and finds them gone; `firstid` never goes backwards.
+ *
+ * Of a log that begins in a segment `moved` says how far it is old; without that it stays as it is, unless all that is in segments may go.
  */
-export async function shortenLogs(sql: Sql, fronts: Front[], before: bigint | undefined): Promise<Shortened[]> {
+export async function shortenLogs(
+  sql: Sql,
+  fronts: Front[],
+  before: bigint | undefined,
+  moved: MovedFronts = NONE,
+): Promise<Shortened[]> {
   const shortened: (Shortened & { upTo: bigint })[] = [];
-  for (const { backupId, firstId, upTo } of await readOld(sql, fronts, before, 'order by backupid for key share')) {
+  const old = await readOld(sql, fronts, { before, moved }, 'order by backupid for key share');
+  for (const { backupId, firstId, upTo, inSegments } of old) {
     // A statement for each log, with plain bounds: in one for many that is joined with them, the plan of the deletion hangs on statistics.
     const [gone] = await sql<{ removed: string }>({
       name: 'log-shorten',
@@ -27,7 +37,8 @@ export async function shortenLogs(sql: Sql, fronts: Front[], before: bigint | un
         select count(*) as removed from gone`,
       values: [backupId, firstId, upTo],
     });
-    shortened.push({ backupId, old: upTo - firstId, removed: BigInt(gone!.removed), upTo });
+    const fromSegments = inSegments ? await shortenSegments(sql, backupId, upTo, moved.get(backupId)?.rest) : 0n;
+    shortened.push({ backupId, old: upTo - firstId, removed: BigInt(gone!.removed) + fromSegments, upTo });
   }
   await sql({
     text: `with log as materialized (
@@ -42,8 +53,13 @@ export async function shortenLogs(sql: Sql, fronts: Front[], before: bigint | un
 }
 
 /** How many of the oldest entries of each log are old, as `shortenLogs` would find them; a log that has none is left out. */
-export async function countOld(sql: Sql, fronts: Front[], before: bigint | undefined): Promise<Map<string, bigint>> {
-  const old = await readOld(sql, fronts, before, '');
+export async function countOld(
+  sql: Sql,
+  fronts: Front[],
+  before: bigint | undefined,
+  moved: MovedFronts,
+): Promise<Map<string, bigint>> {
+  const old = await readOld(sql, fronts, { before, moved }, '');
   return new Map(old.map(({ backupId, firstId, upTo }) => [backupId, upTo - firstId]));
 }
 
@@ -71,32 +87,51 @@ export async function deleteForsaken(sql: Sql, backupIds: string[], before: bigi
 }
 
 /** Up to which id, not included, the oldest entries of each log are old, unless there are none. */
-async function readOld(sql: Sql, fronts: Front[], before: bigint | undefined, locking: string): Promise<Old[]> {
+async function readOld(
+  sql: Sql,
+  fronts: Front[],
+  { before, moved }: { before: bigint | undefined; moved: MovedFronts },
+  locking: string,
+): Promise<Old[]> {
   const limits = new Map(fronts.map(({ backupId, entries }) => [backupId, entries]));
-  const heads = await sql<{ backupid: string; firstid: string; lastid: string; lastmicros: string }>({
-    text: `select backupid, firstid, lastid, lastmicros from backup_log_heads
+  const heads = await sql<{ backupid: string; firstid: string; lastid: string; movedid: string; lastmicros: string }>({
+    text: `select backupid, firstid, lastid, movedid, lastmicros from backup_log_heads
       where backupid = any ($1) and firstid <= lastid ${locking}`,
     values: [[...limits.keys()]],
   });
-  const within = heads.map(({ backupid, firstid, lastid, lastmicros }) => ({
+  const within = heads.map(({ backupid, firstid, lastid, movedid, lastmicros }) => ({
     backupId: backupid,
     firstId: BigInt(firstid),
     upTo: least(BigInt(firstid) + limits.get(backupid)!, BigInt(lastid) + 1n),
+    movedId: BigInt(movedid),
+    inSegments: BigInt(movedid) >= BigInt(firstid),
     // Nothing was appended since, so it does not matter what its writers said. 0 is not known.
     silent: lastmicros !== '0' && BigInt(lastmicros) < (before ?? 0n) * 1_000_000n,
   }));
-  if (before === undefined) return within;
+  for (const log of within) if (log.inSegments) cutMoved(log, moved.get(log.backupId), before);
+  const some = within.filter(log => log.upTo > log.firstId);
+  if (before === undefined) return some;
   const kept = await firstKept(
     sql,
-    within.filter(log => !log.silent),
+    some.filter(log => !log.silent && log.upTo > log.movedId + 1n),
     before,
   );
-  return within
-    .map(log => ({ ...log, upTo: kept.get(log.backupId) ?? log.upTo }))
-    .filter(log => log.upTo > log.firstId);
+  return some.map(log => ({ ...log, upTo: kept.get(log.backupId) ?? log.upTo })).filter(log => log.upTo > log.firstId);
 }
 
-type Old = { backupId: string; firstId: bigint; upTo: bigint };
+type Old = { backupId: string; firstId: bigint; upTo: bigint; movedId: bigint; inSegments: boolean };
+
+/** Not beyond what is known to be old in segments. */
+function cutMoved(log: Old, front: MovedFront | undefined, before: bigint | undefined): void {
+  const holds = front?.firstId === log.firstId && front.movedId === log.movedId;
+  if (holds) log.upTo = front.upTo > log.movedId ? log.upTo : front.upTo;
+  else if (before !== undefined || log.upTo <= log.movedId) log.upTo = log.firstId;
+}
+
+/** By backup id, of those that begin in a segment. */
+type MovedFronts = ReadonlyMap<string, MovedFront>;
+
+const NONE: MovedFronts = new Map();
 
 /** The first entry within these bounds of each log that is not old, if there is one. */
 async function firstKept(sql: Sql, logs: Old[], before: bigint): Promise<Map<string, bigint>> {

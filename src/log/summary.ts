@@ -1,35 +1,63 @@
-import type { Pool } from 'pg';
+import type { Archive, Logs } from '../segment/archive.ts';
+import type { StoredLevel } from '../segment/entity.ts';
+import { isWanted, levelsOf, share, type Wanted } from '../segment/summary.ts';
 import { ascending } from '../timestamps.ts';
-import { type ListFilter, matching } from './list.ts';
+import { matching } from './list.ts';
 
 /** Entries of one level. Times are in nanoseconds since the epoch. */
 export type LevelCount = { level: number; count: bigint; first: bigint; last: bigint };
 
 /**
  * The entries of these logs by level, and how many of the logs have any. There is no way but to read them all: seven million of one log take
- * some 4 s, by several processes of PostgreSQL where it has them, and ten million of a cold disk may take longer than a call.
+ * some 4 s, by several processes of PostgreSQL where it has them, and ten million of a cold disk may take longer than a call. What has left the table is
+ * counted by what is written down of it.
  */
 export async function countLevels(
-  pool: Pool,
+  { pool, archive }: Logs,
   backupIds: string[],
-  filter: Omit<ListFilter, 'newestFirst'>,
+  filter: Wanted,
 ): Promise<{ levels: LevelCount[]; logs: bigint }> {
   const values: unknown[] = [];
   const given = (value: unknown) => `$${values.push(value)}`;
-  const conditions = [`backupid = any(${given(backupIds)}::varchar[])`, ...matching(filter, given)];
+  const logs = given(backupIds);
+  const wanted = { from: undefined, to: undefined, text: '', ...filter };
+  const conditions = [`backupid = any(${logs}::varchar[])`, ...matching(wanted, given)];
   // One pass that PostgreSQL can divide: with the logs counted by `count(distinct)` over all entries it took 10 s.
   const { rows } = await pool.query(
     `select backupid, loglevel, count(*) as count, ${extreme('least', 'min')} as first, ${extreme('greatest', 'max')} as last
-     from backup_logs where ${conditions.join(' and ')} group by backupid, loglevel`,
+     from backup_logs where ${conditions.join(' and ')} group by backupid, loglevel
+     union all
+     select backupid, null, movedid, null, null from backup_log_heads where backupid = any(${logs}::varchar[]) and movedid >= firstid`,
     values,
   );
-  const levels = [...Map.groupBy(rows, row => row.loglevel as number)].map(([level, some]) => ({
+  const [inTable, moved] = [rows.filter(row => row.loglevel !== null), rows.filter(row => row.loglevel === null)];
+  const upTo = new Map(moved.map(row => [row.backupid as string, BigInt(row.count)]));
+  const all: (StoredLevel & { backupid: string })[] = await countMoved(archive, upTo, filter);
+  for (const row of inTable) all.push({ ...row, level: row.loglevel, count: Number(row.count) });
+  const levels = [...Map.groupBy(all, ({ level }) => level)].map(([level, some]) => ({
     level,
     count: some.reduce((sum, { count }) => sum + BigInt(count), 0n),
-    first: ascending(some.map(row => BigInt(row.first)))[0]!,
-    last: ascending(some.map(row => BigInt(row.last))).at(-1)!,
+    first: ascending(some.map(({ first }) => BigInt(first)))[0]!,
+    last: ascending(some.map(({ last }) => BigInt(last))).at(-1)!,
   }));
-  return { levels, logs: BigInt(new Set(rows.map(row => row.backupid)).size) };
+  return { levels, logs: BigInt(new Set(all.map(({ backupid }) => backupid)).size) };
+}
+
+/** What has left the table of these logs, up to an id of each. Only segments at the edge of a window are read. */
+async function countMoved(archive: Archive, upTo: Map<string, bigint>, filter: Wanted) {
+  const counted = [];
+  for (const row of await archive.rowsOf(upTo)) {
+    const part = share(row.levels, filter);
+    if (part === 'none') continue;
+    const segment = part === 'some' ? await archive.open(row) : undefined;
+    // One that was removed meanwhile, with its log or by retention, counts no more.
+    if (part === 'some' && !segment) continue;
+    const levels = segment
+      ? levelsOf(segment.entries(row.firstId, row.lastId).filter(entry => isWanted(entry, filter)))
+      : row.levels;
+    counted.push(...levels.map(level => ({ ...level, backupid: row.backupId })));
+  }
+  return counted;
 }
 
 // In 64 bits as far as they go, to the year 2255: numbers of any length for all take half as long again.

@@ -43,7 +43,8 @@ const STALE = `with recursive upload as (
          order by c.n desc limit 1) < ${epochNow} - $1::bigint
   limit $2`;
 
-const DROP = `delete from backup_payload_chunks where ctid = any (array(
+// By the key, too: a place in the table (`ctid`) is one in each of its partitions.
+const DROP = `delete from backup_payload_chunks where backupid = $1 and uploadid = $2 and ctid = any (array(
     select ctid from backup_payload_chunks c where backupid = $1 and uploadid = $2
       and not exists (select from backup_payloads p where p.backupid = c.backupid and p.uploadid = c.uploadid)
     limit ${BATCH} for update of c skip locked))

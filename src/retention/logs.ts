@@ -1,9 +1,10 @@
-import type { Pool } from 'pg';
 import { readClock } from '../db/clock.ts';
 import type { Doorbell } from '../db/doorbell.ts';
 import { type Sql, sqlOn, transaction } from '../db/sql.ts';
+import { movedFronts } from '../log/moved-front.ts';
 import { least } from '../log/page.ts';
 import { countOld, deleteForsaken, type Front, type Shortened, shortenLogs } from '../log/shorten.ts';
+import type { Logs } from '../segment/archive.ts';
 import { type AgedLog, type LogRule, oldestLogs } from './oldest.ts';
 
 export type PurgedLogs = {
@@ -23,7 +24,7 @@ type Limits = { max: number; signal: AbortSignal };
  * others first. Returns early when `signal` is aborted.
  */
 export async function purgeLogs(
-  { pool, doorbell }: { pool: Pool; doorbell: Doorbell },
+  { pool, archive, doorbell }: Logs & { doorbell: Doorbell },
   rule: LogRule,
   { max, signal }: Limits,
 ): Promise<PurgedLogs> {
@@ -33,8 +34,9 @@ export async function purgeLogs(
   const touched = new Set<string>();
   let left = BigInt(max);
   while (queue.length > 0 && left > 0n && !signal.aborted) {
-    const step = nextStep(queue, least(left, ENTRIES_PER_STEP));
-    const shortened = await transaction(pool, sql => shortenLogs(sql, step.fronts, before));
+    const step = nextStep(queue, left);
+    const moved = await movedFronts({ pool, archive }, step.fronts, before, rule.backupId !== undefined);
+    const shortened = await transaction(pool, sql => shortenLogs(sql, step.fronts, before, moved));
     // Not in the same transaction: heads are locked by it, and who deletes locks writers before heads.
     const deleted = await transaction(pool, sql => deleteForsaken(sql, step.orphans, before));
     const removed = new Map(shortened.map(log => [log.backupId, log.removed]));
@@ -49,16 +51,17 @@ export async function purgeLogs(
   return {
     entries: BigInt(max) - left,
     logs: touched.size,
-    more: more || signal.aborted || (await wouldTake(sql, queue, before, 0n)).more,
+    more: more || signal.aborted || (await wouldTake({ pool, archive }, rule, queue, before, 0n)).more,
     sampleBackupIds: [...touched].slice(0, SAMPLE),
   };
 }
 
 /** What `purgeLogs` would do now if nobody else did. */
-export async function wouldPurgeLogs(sql: Sql, rule: LogRule, { max, signal }: Limits): Promise<PurgedLogs> {
+export async function wouldPurgeLogs(source: Logs, rule: LogRule, { max, signal }: Limits): Promise<PurgedLogs> {
+  const sql = sqlOn(source.pool);
   const before = await ageLimit(sql, rule);
   const { logs, more } = await oldestLogs(sql, rule, before, signal);
-  const would = await wouldTake(sql, logs, before, BigInt(max));
+  const would = await wouldTake(source, rule, logs, before, BigInt(max));
   return { ...would, more: more || would.more };
 }
 
@@ -69,16 +72,24 @@ async function ageLimit(sql: Sql, { olderThan }: LogRule): Promise<bigint | unde
 type Step = { logs: AgedLog[]; fronts: Front[]; orphans: string[] };
 
 /** Takes logs from the queue that have few enough entries together; the first one in any case, though not all of its entries. */
-function nextStep(queue: AgedLog[], most: bigint): Step {
+function nextStep(queue: AgedLog[], left: bigint): Step {
   const logs: AgedLog[] = [];
-  for (let room = most; queue[0] && logs.length < LOGS_PER_STEP && (logs.length === 0 || queue[0].entries <= room); ) {
-    room -= queue[0].entries;
+  // What is in segments goes with their rows, which are few.
+  let [rows, entries] = [ENTRIES_PER_STEP, left];
+  const fits = (log: AgedLog) => log.rows <= rows && log.entries <= entries;
+  while (queue[0] && logs.length < LOGS_PER_STEP && (logs.length === 0 || fits(queue[0]))) {
+    rows -= queue[0].rows;
+    entries -= queue[0].entries;
     logs.push(queue.shift()!);
   }
+  const fronts = logs.map(log => ({
+    backupId: log.backupId,
+    entries: least(log.entries, least(left, log.entries - log.rows + ENTRIES_PER_STEP)),
+  }));
   return {
     logs,
-    fronts: logs.map(({ backupId, entries }) => ({ backupId, entries: least(entries, most) })),
-    orphans: logs.filter(log => log.orphan && log.entries <= most).map(log => log.backupId),
+    fronts,
+    orphans: logs.filter((log, i) => log.orphan && log.entries === fronts[i]!.entries).map(log => log.backupId),
   };
 }
 
@@ -86,13 +97,20 @@ function nextStep(queue: AgedLog[], most: bigint): Step {
 function putBack(queue: AgedLog[], { logs: [log], fronts: [front] }: Step, shortened: Shortened[]): void {
   const done = shortened.find(one => one.backupId === log!.backupId);
   if (done?.old !== front!.entries || done.old === log!.entries) return;
-  const rest = { ...log!, entries: log!.entries - done.old };
+  const entries = log!.entries - done.old;
+  const rest = { ...log!, entries, rows: least(log!.rows, entries) };
   if (done.removed === done.old) queue.unshift(rest);
   else queue.push(rest);
 }
 
 /** What would be removed of these logs, one after the other. */
-async function wouldTake(sql: Sql, logs: AgedLog[], before: bigint | undefined, max: bigint): Promise<PurgedLogs> {
+async function wouldTake(
+  source: Logs,
+  rule: LogRule,
+  logs: AgedLog[],
+  before: bigint | undefined,
+  max: bigint,
+): Promise<PurgedLogs> {
   const touched: string[] = [];
   let left = max;
   const told = (more: boolean) => ({
@@ -104,7 +122,8 @@ async function wouldTake(sql: Sql, logs: AgedLog[], before: bigint | undefined, 
   for (let at = 0; at < logs.length; at += LOGS_PER_STEP) {
     const some = logs.slice(at, at + LOGS_PER_STEP);
     const fronts = some.map(({ backupId, entries }) => ({ backupId, entries: least(entries, left + 1n) }));
-    const counts = await countOld(sql, fronts, before);
+    const moved = await movedFronts(source, fronts, before, rule.backupId !== undefined);
+    const counts = await countOld(sqlOn(source.pool), fronts, before, moved);
     for (const { backupId, entries, orphan } of some) {
       const old = counts.get(backupId) ?? 0n;
       if (old === 0n && !(orphan && entries === 0n)) continue;

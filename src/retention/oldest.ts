@@ -15,6 +15,8 @@ export type AgedLog = {
   backupId: string;
   /** All that it has. */
   entries: bigint;
+  /** Those of them that are in the table, and not in segments. */
+  rows: bigint;
   orphan: boolean;
 };
 
@@ -61,22 +63,30 @@ async function* slices(sql: Sql, signal: AbortSignal): AsyncGenerator<{ after: s
   }
 }
 
-type Row = { backupid: string; entries: string; first: string; orphan: boolean };
+type Row = { backupid: string; entries: string; rows: string; first: string; orphan: boolean };
 
 const byAge = (a: Row, b: Row) => Number(a.first) - Number(b.first) || (a.backupid < b.backupid ? -1 : 1);
 
 function toLogs(rows: Row[]): AgedLog[] {
-  return rows.map(({ backupid, entries, orphan }) => ({ backupId: backupid, entries: BigInt(entries), orphan }));
+  return rows.map(({ backupid, entries, rows, orphan }) => ({
+    backupId: backupid,
+    entries: BigInt(entries),
+    rows: BigInt(rows),
+    orphan,
+  }));
 }
 
 // $1 age, $2 only without controller, $3 and $4 which logs: said of controllers, too, or each slice would read them all. `offset 0` keeps the looks
 // at a first entry to one for each log, and to the logs that are asked for.
 const oldest = (which: (backupid: string) => string) => `
-  select backupid, entries, coalesce(least(first, appended), 0) as first, orphan
+  select backupid, entries, rows, coalesce(least(first, appended), 0) as first, orphan
   from (
-    select log.*, (select created_at from backup_logs e where e.backupid = log.backupid and e.id = log.firstid) as first
+    select log.*, case when moved
+      then (select firstseconds from backup_log_segments s where s.backupid = log.backupid and s.lastid >= log.firstid order by s.lastid limit 1)
+      else (select created_at from backup_logs e where e.backupid = log.backupid and e.id = log.firstid) end as first
     from (
-      select h.backupid, h.firstid, h.lastid - h.firstid + 1 as entries, nullif(h.lastmicros, 0) / 1000000 as appended,
+      select h.backupid, h.firstid, h.lastid - h.firstid + 1 as entries, h.movedid >= h.firstid as moved,
+             h.lastid - greatest(h.firstid - 1, h.movedid) as rows, nullif(h.lastmicros, 0) / 1000000 as appended,
              c.backupid is null as orphan
       from backup_log_heads h left join backup_controllers c on c.backupid = h.backupid and ${which('c.backupid')}
       where ${which('h.backupid')}

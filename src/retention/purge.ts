@@ -60,7 +60,7 @@ export async function wouldPurge(sql: Sql, rule: Rule, max: number): Promise<Pur
   const entries = await countEntries(sql, backupIds);
   return {
     controllers: backupIds.length,
-    logEntries: [...entries.values()].reduce((sum, count) => sum + count, 0n),
+    logEntries: [...entries.values()].reduce((sum, log) => sum + log.entries, 0n),
     more: found.length > max,
     sampleBackupIds: backupIds.slice(0, SAMPLE),
   };
@@ -77,14 +77,17 @@ async function takeStep(sql: Sql, rule: Rule, backupIds: string[]): Promise<Step
   const locked = await lock(sql, rule, backupIds);
   const left = backupIds.filter(backupId => locked.has(backupId));
   const counts = await countEntries(sql, left);
-  let entries = 0n;
+  let rows = 0n;
   const tooMany = left.findIndex(backupId => {
-    entries += counts.get(backupId) ?? 0n;
-    return entries > ENTRIES_PER_STEP;
+    // What is in segments goes with their rows, which are few.
+    rows += counts.get(backupId)?.rows ?? 0n;
+    return rows > ENTRIES_PER_STEP;
   });
   if (tooMany === 0) {
-    const [log] = await shortenLogs(sql, [{ backupId: left[0]!, entries: ENTRIES_PER_STEP }], undefined);
-    return { removed: [], logEntries: log?.removed ?? 0n, left };
+    const log = counts.get(left[0]!)!;
+    const front = { backupId: left[0]!, entries: log.entries - log.rows + ENTRIES_PER_STEP };
+    const [shortened] = await shortenLogs(sql, [front], undefined);
+    return { removed: [], logEntries: shortened?.removed ?? 0n, left };
   }
   const removed = left.splice(0, tooMany < 0 ? left.length : tooMany);
   return { removed, ...(await removeControllers(sql, removed.toSorted())), left };

@@ -1,16 +1,16 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import type { Pool } from 'pg';
 import type { Logger } from 'pino';
 import { Status } from '../controller/lifecycle.ts';
 import type { Doorbell } from '../db/doorbell.ts';
 import { sqlOn } from '../db/sql.ts';
 import { isOutage } from '../errors.ts';
 import { periodic } from '../periodic.ts';
+import type { Logs } from '../segment/archive.ts';
 import { type PurgedLogs, purgeLogs, wouldPurgeLogs } from './logs.ts';
 import type { LogRule } from './oldest.ts';
 import { type Purged, purge, type Rule, wouldPurge } from './purge.ts';
 
-type Needs = { pool: Pool; doorbell: Doorbell; log: Logger };
+type Needs = Logs & { doorbell: Doorbell; log: Logger };
 
 export type Retention = {
   /**
@@ -97,7 +97,7 @@ function controllersTask({ pool, doorbell }: Needs, rule: Rule): Task {
   };
 }
 
-function logsTask({ pool, doorbell }: Needs, rule: LogRule): Task {
+function logsTask(needs: Needs, rule: LogRule): Task {
   const counted = ({ logs, entries, ...rest }: PurgedLogs): Counted => ({
     counts: { logs, logEntries: Number(entries) },
     ...rest,
@@ -105,8 +105,8 @@ function logsTask({ pool, doorbell }: Needs, rule: LogRule): Task {
   const limits = (signal: AbortSignal) => ({ max: ENTRIES_PER_ROUND, signal });
   return {
     rule: { olderThanSeconds: Number(rule.olderThan), orphans: rule.orphans },
-    purge: async signal => counted(await purgeLogs({ pool, doorbell }, rule, limits(signal))),
-    wouldPurge: async signal => counted(await wouldPurgeLogs(sqlOn(pool), rule, limits(signal))),
+    purge: async signal => counted(await purgeLogs(needs, rule, limits(signal))),
+    wouldPurge: async signal => counted(await wouldPurgeLogs(needs, rule, limits(signal))),
   };
 }
 

@@ -1,6 +1,5 @@
 import type { Duration } from '@bufbuild/protobuf/wkt';
 import type { MikroORM } from '@mikro-orm/postgresql';
-import type { Pool } from 'pg';
 import { Status } from '../controller/lifecycle.ts';
 import type { Doorbell } from '../db/doorbell.ts';
 import { sqlOn } from '../db/sql.ts';
@@ -8,6 +7,7 @@ import { ControllerService, type PurgeControllersRequest } from '../gen/backup/v
 import { LogService, type PurgeLogsRequest } from '../gen/backup/v1/log_pb.ts';
 import type { Handlers } from '../grpc/bind.ts';
 import { once, subjectOfMany } from '../request/once.ts';
+import type { Logs } from '../segment/archive.ts';
 import { purgeLogs, wouldPurgeLogs } from './logs.ts';
 import type { LogRule } from './oldest.ts';
 import { purge, type Rule, wouldPurge } from './purge.ts';
@@ -18,7 +18,8 @@ type Served = {
 };
 
 /** Both services' handlers that delete by age. */
-export function retentionServices({ orm, pool, doorbell }: { orm: MikroORM; pool: Pool; doorbell: Doorbell }): Served {
+export function retentionServices(needs: Logs & { orm: MikroORM; doorbell: Doorbell }): Served {
+  const { orm, pool, doorbell } = needs;
   const inTurn = turns();
   // The batches run on other connections while a transaction holds the row of the request, for which a duplicate waits. If it ends without an
   // answer, what was deleted stays deleted, and the same request sent again goes on from there.
@@ -47,8 +48,8 @@ export function retentionServices({ orm, pool, doorbell }: { orm: MikroORM; pool
         const purging = async () => {
           signal.throwIfAborted();
           const purged = request.dryRun
-            ? await wouldPurgeLogs(sqlOn(pool), rule, limits)
-            : await purgeLogs({ pool, doorbell }, rule, limits);
+            ? await wouldPurgeLogs(needs, rule, limits)
+            : await purgeLogs(needs, rule, limits);
           signal.throwIfAborted();
           return { ...purged, logs: BigInt(purged.logs) };
         };

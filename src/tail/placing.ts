@@ -1,6 +1,7 @@
 import type { Pool } from 'pg';
 import { type Active, readIdsAt, readRange } from '../log/active.ts';
 import { type Head, matchesRun, type RunFilter, readHeads } from '../log/head.ts';
+import type { Logs } from '../segment/archive.ts';
 import { END, Places, type Region } from './places.ts';
 import { type PlainStart, startPositions } from './start.ts';
 import { WatchedLog } from './watched.ts';
@@ -42,22 +43,22 @@ export function settledAt(at: bigint, transactionMs: number): bigint {
 
 /** The next logs that match of those that the tail has yet to come to, with their positions. */
 export async function readOn(
-  pool: Pool,
+  source: Logs,
   places: Places,
   { filter, maxLevel }: Pick<WideRequest, 'filter' | 'maxLevel'>,
 ): Promise<WatchedLog[]> {
   const { upTo, at, start } = places.region!;
   const range = { after: places.cursor, upTo, since: start ? undefined : at };
-  const heads = await readRange(pool, range, filter, LOGS);
+  const heads = await readRange(source.pool, range, filter, LOGS);
   const logs = [...heads].map(([backupId, head]) => new WatchedLog(backupId, head));
-  await placeLogs(pool, places, logs, filter, maxLevel);
+  await placeLogs(source, places, logs, filter, maxLevel);
   places.reach(logs.length < LOGS ? upTo : logs.at(-1)!.backupId);
   return logs;
 }
 
 /** Gives positions to those of the logs that match and have none yet. */
 export async function placeLogs(
-  pool: Pool,
+  source: Logs,
   places: Places,
   logs: WatchedLog[],
   filter: RunFilter | undefined,
@@ -68,7 +69,7 @@ export async function placeLogs(
   const { backupId } = without[0]!;
   // All of them are either reached, or the next ones of one region.
   const region = places.regionOf(backupId);
-  const began = await readStarts(pool, without, region, filter, maxLevel);
+  const began = await readStarts(source, without, region, filter, maxLevel);
   for (const { backupId, head } of without) {
     const id = began.get(backupId)!;
     const createdAt = head!.run?.createdAt ?? 0n;
@@ -78,7 +79,7 @@ export async function placeLogs(
 
 /** The ids behind which to begin. */
 async function readStarts(
-  pool: Pool,
+  source: Logs,
   logs: WatchedLog[],
   { at, start, lastIds, passed }: Region,
   filter: RunFilter | undefined,
@@ -86,8 +87,8 @@ async function readStarts(
 ): Promise<Map<string, bigint>> {
   const backupIds = logs.map(log => log.backupId);
   if (start?.from === 'beginning') return new Map(backupIds.map(id => [id, 0n]));
-  const then = await readIdsAt(pool, backupIds, at);
-  const asked = start && (await startPositions(pool, backupIds, start, maxLevel));
+  const then = await readIdsAt(source, backupIds, at);
+  const asked = start && (await startPositions(source, backupIds, start, maxLevel));
   return new Map(logs.map(({ backupId, head }) => [backupId, startOf(backupId, head!)]));
 
   function startOf(backupId: string, head: Head): bigint {

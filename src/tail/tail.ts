@@ -1,7 +1,7 @@
-import type { Pool } from 'pg';
 import { type Farewell, lifespan } from '../lifespan.ts';
 import type { PageLimits } from '../log/page.ts';
 import { rideOut } from '../outage.ts';
+import type { Logs } from '../segment/archive.ts';
 import { diverged, FollowedLog } from './followed.ts';
 import type { Hub } from './hub.ts';
 import { type Start, startPositions } from './start.ts';
@@ -44,7 +44,7 @@ export type TailEvent = { logs: readonly FollowedLog[] } & (
 
 export type TailSource = {
   hub: Hub;
-  pool: Pool;
+  source: Logs;
   /** How pages are read until a tail has caught up; those behind that come from the primary. */
   history?: ReadHistory | undefined;
   options: TailOptions;
@@ -67,14 +67,14 @@ export async function* tail(
 }
 
 async function* follow(
-  { hub, pool, history, options }: TailSource,
+  { hub, source, history, options }: TailSource,
   request: TailRequest,
   stop: AbortSignal,
 ): AsyncGenerator<TailEvent> {
   const { backupIds, maxLevel } = request;
   const riding = <T>(read: () => Promise<T>) => rideOut(read, options.outageMs, stop);
 
-  const starts = await riding(() => startPositions(pool, backupIds, request.start, maxLevel));
+  const starts = await riding(() => startPositions(source, backupIds, request.start, maxLevel));
   using reader = hub.join(backupIds);
   await reader.looked(performance.now(), stop);
   const logs = reader.logs.map(log => new FollowedLog(log, starts.get(log.backupId)!));
@@ -105,7 +105,7 @@ async function* follow(
     for (const log of logs) {
       if (log.lag === 0n && !(proving && !log.proved)) continue;
       const asked = { upTo: log.target, maxLevel, history: live ? undefined : history };
-      const page = await riding(async () => log.log.page(pool, log.position, asked, options.page));
+      const page = await riding(async () => log.log.page(source, log.position, asked, options.page));
       if (page === 'diverged') throw diverged(log.backupId);
       if (page === 'cut') {
         await reader.looked(performance.now(), stop); // which says what has happened
@@ -113,7 +113,7 @@ async function* follow(
       }
       log.position = page.end;
       // The next one is read while this one is on its way.
-      if (log.lag >= BigInt(options.page.entries)) log.log.readAhead(pool, page.end, asked, options.page);
+      if (log.lag >= BigInt(options.page.entries)) log.log.readAhead(source, page.end, asked, options.page);
       if (page.entries > 0) {
         told = performance.now();
         yield { kind: 'entries', backupId: log.backupId, page, logs };

@@ -1,4 +1,3 @@
-import type { Pool } from 'pg';
 import type { Frame } from '../grpc/frame.ts';
 import type { Latch } from '../latch.ts';
 import { type Encoded, encodeEntries } from '../log/encode.ts';
@@ -6,6 +5,7 @@ import { type Entry, fingerprint, type Position } from '../log/entry.ts';
 import type { Head } from '../log/head.ts';
 import type { News } from '../log/news.ts';
 import { ALL_LEVELS, type PageLimits, readAfter } from '../log/page.ts';
+import type { Logs } from '../segment/archive.ts';
 
 /** Entries as they are delivered: elements of `TailEntries.entries` on the wire. */
 export type Page = {
@@ -93,21 +93,21 @@ export class WatchedLog {
    * What comes behind a position: made once for all who ask at the same time, of what came last, or read from the database by who comes first.
    * `cut` and `diverged` as `readAfter` says.
    */
-  page(pool: Pool, after: Position, asked: Asked, limits: PageLimits): Page | ReturnType<typeof readPage> {
+  page(logs: Logs, after: Position, asked: Asked, limits: PageLimits): Page | ReturnType<typeof readPage> {
     // A position that is only to be proved is read anew.
-    if (asked.upTo === after.id) return readPage(pool, this.backupId, after, { ...asked, history: undefined }, limits);
+    if (asked.upTo === after.id) return readPage(logs, this.backupId, after, { ...asked, history: undefined }, limits);
     const key = `${after.id} ${after.fingerprint} ${asked.upTo} ${asked.maxLevel}`;
     const there = this.#pages.get(key);
     if (there) return there;
-    const made = this.#recent(after, asked, limits) ?? this.#read(key, pool, after, asked, limits);
+    const made = this.#recent(after, asked, limits) ?? this.#read(key, logs, after, asked, limits);
     this.#pages.set(key, made);
     if (this.#pages.size > PAGES) this.#pages.delete(this.#pages.keys().next().value!);
     return made;
   }
 
   /** Begins to read what is asked for next. */
-  readAhead(pool: Pool, after: Position, asked: Asked, limits: PageLimits): void {
-    Promise.resolve(this.page(pool, after, asked, limits)).catch(() => {});
+  readAhead(logs: Logs, after: Position, asked: Asked, limits: PageLimits): void {
+    Promise.resolve(this.page(logs, after, asked, limits)).catch(() => {});
   }
 
   /** Pages are for those who come at the same time. */
@@ -122,6 +122,11 @@ export class WatchedLog {
   }
 
   #continue(entries: Entry[], limits: PageLimits): Chunk[] {
+    // What comes next has left the table before anybody looked: who follows reads it, and the log is known behind it again.
+    if (this.known!.id < this.head!.movedId) {
+      this.known = undefined;
+      return [];
+    }
     const rest = entries.filter(({ id }) => id > this.known!.id);
     if (rest.length > 0) return this.add(rest, limits);
     // An entry that is longer than a look reads: who follows reads it alone, and the log is known behind it again.
@@ -144,7 +149,9 @@ export class WatchedLog {
     const pieces: Uint8Array[] = [];
     let [count, bytes, end] = [0, 0, start];
     for (; end < this.#chunks.length && this.#chunks[end]!.end.id <= upTo; end++) {
-      const { levels, encoded } = this.#chunks[end]!;
+      const { before, levels, encoded } = this.#chunks[end]!;
+      // Something between was not kept.
+      if (end > start && before.id !== this.#chunks[end - 1]!.end.id) break;
       count += levels.length;
       bytes += encoded.bytes.length;
       if (end > start && (count > limits.entries || bytes > limits.bytes)) break;
@@ -158,23 +165,23 @@ export class WatchedLog {
     };
   }
 
-  #read(key: string, pool: Pool, after: Position, asked: Asked, limits: PageLimits) {
-    const reading = readPage(pool, this.backupId, after, asked, limits);
+  #read(key: string, logs: Logs, after: Position, asked: Asked, limits: PageLimits) {
+    const reading = readPage(logs, this.backupId, after, asked, limits);
     const forget = () => this.#pages.delete(key);
     reading.then(page => typeof page === 'string' && forget(), forget);
     return reading;
   }
 }
 
-/** A page by the database alone. */
+/** A page by the database, and the store of what has left it. */
 function readPage(
-  pool: Pool,
+  logs: Logs,
   backupId: string,
   after: Position,
   { upTo, maxLevel, history = read => read() }: Asked,
   limits: PageLimits,
 ): Promise<Page | 'cut' | 'diverged'> {
-  return history(() => readAfter(pool, backupId, after, { upTo, maxLevel, limits, field: ENTRIES }));
+  return history(() => readAfter(logs, backupId, after, { upTo, maxLevel, limits, field: ENTRIES }));
 }
 
 /** Whether what was known is still there, unless retention has removed it. */

@@ -41,17 +41,17 @@ export async function* tailMany(
 export const UNTOLD = new Places(0n, []);
 
 async function* follow(source: TailSource, request: WideRequest, stop: AbortSignal): AsyncGenerator<WideEvent> {
-  const { hub, pool, history, options } = source;
+  const { hub, source: logs, history, options } = source;
   const riding = <T>(read: () => Promise<T>) => rideOut(read, options.outageMs, stop);
   using reader = hub.joinAll();
   await reader.looked(performance.now(), stop);
   if (!reader.look) return;
   const { active } = reader.look;
-  const places = await riding(() => beginPlaces(pool, request, active, options.transactionMs));
+  const places = await riding(() => beginPlaces(logs.pool, request, active, options.transactionMs));
   // What is to be delivered, up to where it stands.
   const todo = new Map<string, WatchedLog>();
   const refresh = async (backupIds: string[]) => {
-    for (const [backupId, head] of await riding(() => readHeads(pool, backupIds)))
+    for (const [backupId, head] of await riding(() => readHeads(logs.pool, backupIds)))
       todo.set(backupId, new WatchedLog(backupId, head));
   };
   await refresh([...places.positions.keys()]);
@@ -68,9 +68,9 @@ async function* follow(source: TailSource, request: WideRequest, stop: AbortSign
     const moved = request.follow ? reader.take() : [];
     const silent = untilDue() <= 0 && reader.hasLooked(told);
     for (const log of moved) if (places.isReached(log.backupId)) todo.set(log.backupId, log);
-    await riding(() => placeLogs(pool, places, [...todo.values()], request.filter));
+    await riding(() => placeLogs(logs, places, [...todo.values()], request.filter));
     if (todo.size === 0 && places.region) {
-      for (const log of await riding(() => readOn(pool, places, request))) todo.set(log.backupId, log);
+      for (const log of await riding(() => readOn(logs, places, request))) todo.set(log.backupId, log);
     }
     const lag = [...todo.values()].reduce((sum, log) => sum + places.lag(log), 0n);
     if (live && lag > options.page.entries * Math.max(1, todo.size)) {
@@ -130,7 +130,7 @@ async function* follow(source: TailSource, request: WideRequest, stop: AbortSign
     }
     if (place.position.id < head.lastId || unproved.delete(backupId)) {
       const asked = { upTo: head.lastId, maxLevel: request.maxLevel, history: live ? undefined : history };
-      const page = await riding(async () => log.page(pool, place.position, asked, options.page));
+      const page = await riding(async () => log.page(logs, place.position, asked, options.page));
       if (page === 'diverged') throw diverged(backupId);
       // Retention has come in between: the head says what has happened.
       if (page === 'cut') return refresh([backupId]);

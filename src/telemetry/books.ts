@@ -33,6 +33,22 @@ export type Books = {
         readonly fallbacks: number;
       }
     | undefined;
+  readonly archive: {
+    readonly cachedBytes: number;
+    readonly reads: {
+      readonly store: number;
+      readonly cache: number;
+      readonly unavailable: number;
+      readonly lost: number;
+    };
+  };
+  readonly segments: {
+    readonly intervalMs: number | undefined;
+    readonly lastRound: number;
+    readonly moved: { readonly segments: number; readonly entries: number; readonly bytes: number };
+    readonly removed: number;
+    readonly failed: number;
+  };
   readonly pools: Readonly<Record<string, Pool>>;
   readBacklog(): Promise<Backlog>;
 };

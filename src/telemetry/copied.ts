@@ -98,6 +98,48 @@ export const copied: Record<string, Copied> = {
     help: 'Reads that were begun on the standby and done again by the primary',
     of: ({ standby }) => standby?.fallbacks,
   },
+  backup_segments_moved_total: {
+    help: 'Segments that this replica has moved to the store',
+    of: ({ segments }) => segments.moved.segments,
+  },
+  backup_segment_entries_moved_total: {
+    help: 'Log entries in them',
+    of: ({ segments }) => segments.moved.entries,
+  },
+  backup_segment_bytes_moved_total: {
+    help: 'Bytes of them, as they are in the store',
+    of: ({ segments }) => segments.moved.bytes,
+  },
+  backup_segments_removed_total: {
+    help: 'Objects that this replica has removed from the store',
+    of: ({ segments }) => segments.removed,
+  },
+  backup_segment_failures_total: {
+    help: 'What failed: rounds and logs that could not be moved (move), reads of a store that does not answer (read), segments that are lost (lost)',
+    label: ['what'],
+    of: ({ segments, archive: { reads } }) => [
+      [{ what: 'move' }, segments.failed],
+      [{ what: 'read' }, reads.unavailable],
+      [{ what: 'lost' }, reads.lost],
+    ],
+  },
+  backup_segment_reads_total: {
+    help: 'Segments that were read, from the store or from what is kept',
+    label: ['from'],
+    of: ({ archive: { reads } }) => [
+      [{ from: 'store' }, reads.store],
+      [{ from: 'cache' }, reads.cache],
+    ],
+  },
+  backup_segment_cache_bytes: { help: 'What is kept of them', of: ({ archive }) => archive.cachedBytes },
+  backup_segments_last_round_timestamp_seconds: {
+    help: 'When the last round of moves ended without an error, or was begun to be waited for',
+    of: ({ segments: { intervalMs, lastRound } }) => intervalMs && lastRound / 1000,
+  },
+  backup_segments_interval_seconds: {
+    help: 'How often there should be one (SEGMENT_INTERVAL)',
+    of: ({ segments: { intervalMs } }) => intervalMs && intervalMs / 1000,
+  },
   db_client_connection_count: {
     help: 'Connections to the database, idle or used',
     label: ['db_client_connection_pool_name', 'db_client_connection_state'],

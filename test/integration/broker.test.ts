@@ -66,11 +66,14 @@ for (const kind of brokers)
       await eventually(() => assert.equal(far.app.doorbell.subscribers, 1));
       // Who comes after it has been answered, so it has looked, too: only by being woken does it look again.
       for (let i = 0; i < 2; i++) assert.deepEqual(await claimed(far, { filter: { format: 'none' } }), []);
+      const queuedAt = performance.now();
       const { backupId } = await queued(backend, { format: 'parked' });
       assert.deepEqual(
         (await claiming).map(({ controller }) => controller!.backupId),
         [backupId],
       );
+      // At the end of its patience it looks by itself.
+      assert.ok(performance.now() - queuedAt < 10_000, 'it was not woken');
     });
 
     it('nobody listens on the database', async () => {
@@ -183,9 +186,9 @@ for (const kind of brokers)
     assert.equal(await service.exit(), 0);
   });
 
-it('The README asks brokers for no more rights than the user of these tests has', () => {
-  const readme = readFileSync(join(repository, 'README.md'), 'utf8');
-  for (const rights of [REDIS_RIGHTS, NATS_SUBJECTS]) assert.ok(readme.includes(rights), rights);
+it('The documentation asks brokers for no more rights than the user of these tests has', () => {
+  const page = readFileSync(join(repository, 'docs/replicas.md'), 'utf8');
+  for (const rights of [REDIS_RIGHTS, NATS_SUBJECTS]) assert.ok(page.includes(rights), rights);
 });
 
 function hearing(...replicas: Replica[]): Promise<void> {

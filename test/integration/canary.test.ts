@@ -154,7 +154,10 @@ describe('The canary', function () {
   });
 
   describe('beside a replica that lies', () => {
-    const lies: Record<string, { lie: Lie; found: Partial<typeof none>; late?: number; code?: number }> = {
+    const lies: Record<
+      string,
+      { lie: Lie; found: Partial<typeof none>; late?: number; code?: number; duration?: string }
+    > = {
       'drops an entry': { lie: entry => (entry.id === 3n ? [] : [entry]), found: { missing: 1 } },
       'delivers an entry twice': {
         lie: entry => (entry.id === 3n ? [entry, entry] : [entry]),
@@ -163,6 +166,8 @@ describe('The canary', function () {
       'delivers an entry again much later': {
         lie: (entry, before) => (entry.id === 30n ? [entry, before.find(({ id }) => id === 3n)!] : [entry]),
         found: { duplicate: 1 },
+        // Where the machine is busy 30 entries take longer than half a second.
+        duration: '3s',
       },
       'swaps two entries': {
         lie: (entry, before) => (entry.id === 3n ? [] : entry.id === 4n ? [entry, before.at(-1)!] : [entry]),
@@ -185,14 +190,14 @@ describe('The canary', function () {
         code: 0,
       },
     };
-    for (const [what, { lie, found, late, code = 1 }] of Object.entries(lies)) {
+    for (const [what, { lie, found, late, code = 1, duration = '500ms' }] of Object.entries(lies)) {
       it(`finds out that it ${what}`, async () => {
         await using liar = await startLiar({ lie });
         const fast = [
           '--rate',
           '100',
           '--duration',
-          '500ms',
+          duration,
           '--missing-after',
           '700ms',
           '--late',

@@ -10,7 +10,7 @@ import { repository, run } from '../support/process.ts';
 import { Subscriber } from '../support/subscriber.ts';
 import { append, newBackupId } from '../support/writing.ts';
 
-describe('A role for migrations and one for the service, as the README makes them', function () {
+describe('A role for migrations and one for the service, as the documentation makes them', function () {
   this.timeout(60_000);
   const name = `backup_${randomBytes(4).toString('hex')}`;
   const migrator = urlAs(`${name}_migrator`, 'one');
@@ -93,10 +93,10 @@ describe('A role for migrations and one for the service, as the README makes the
       await assert.rejects(query(service, sql), { code: '42501' });
     });
 
-  /** The statements of the README's block, with names of this test's own; `inside` the new database behind \connect. */
+  /** The statements of the page's blocks, with names of this test's own; `inside` the new database behind \connect. */
   function pasted(): { sql: string; inside: boolean }[] {
-    const readme = readFileSync(join(repository, 'README.md'), 'utf8');
-    const blocks = [...readme.matchAll(/^```sql\n([\s\S]*?)^```$/gm)].map(([, block]) => block);
+    const page = readFileSync(join(repository, 'docs/database.md'), 'utf8');
+    const blocks = [...page.matchAll(/^```sql\n([\s\S]*?)^```$/gm)].map(([, block]) => block);
     const sql = blocks.join('').replaceAll(/\bbackup(?=_migrator|_service|[; ]|$)/gm, name);
     const [outside, inside] = sql.split(/^\\connect .*\n/m);
     const statements = (text = '') => text.split(/;\n/).filter(sql => sql.trim());

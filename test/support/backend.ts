@@ -8,7 +8,7 @@ import { LogService } from '../../src/gen/backup/v1/log_pb.ts';
 import { ReplicaService } from '../../src/gen/backup/v1/replica_pb.ts';
 import { Health } from '../../src/gen/health/v1/health_pb.ts';
 import { createClient, type TypedClient } from '../../src/grpc/client.ts';
-import { createDatabase, type Database } from './database.ts';
+import { createDatabase, type Database, engine } from './database.ts';
 
 /** One running service and clients for it, over the wire. */
 export type Replica = AsyncDisposable & {
@@ -33,6 +33,7 @@ const testSettings = {
   LISTEN: '127.0.0.1:0',
   SERVICE_LOG: 'silent',
   SHUTDOWN_GRACE: '2s',
+  ENGINE: engine,
   RETENTION: 'off',
   RETENTION_SETTING_UI: 'off',
   ...(acceleratorsOff && { NOTIFY: 'off', TAIL_POLL: '20ms', SKIP_LOCKED: 'off' }),

@@ -8,7 +8,7 @@ import { accepts } from './accepts.ts';
 import type { Pair } from './authority.ts';
 import { eventually } from './eventually.ts';
 
-/** Debian's server of a broker, with one user who may do what the README says and no more. It ends with this process. */
+/** Debian's server of a broker, with one user who may do what docs/replicas.md says and no more. It ends with this process. */
 export type Broker = AsyncDisposable & {
   /** With user and password. */
   readonly url: string;
@@ -29,7 +29,7 @@ type Wishes = {
 
 type Setup = { port: string; folder: string; tls: { cert: string; key: string } | undefined };
 
-/** Of the user in Redis; the README says the same. */
+/** Of the user in Redis; docs/replicas.md says the same. */
 export const REDIS_RIGHTS = 'resetchannels &backup_doorbell.* -@all +hello +publish +subscribe +pubsub|numsub';
 
 /** To what he may publish and subscribe in NATS. */

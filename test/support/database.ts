@@ -1,6 +1,7 @@
 import { strict as assert } from 'node:assert';
 import { randomBytes } from 'node:crypto';
 import pg from 'pg';
+import { type Engine, engines } from '../../src/db/engine.ts';
 import { migrate } from '../../src/db/migrate.ts';
 import { openOrm } from '../../src/db/orm.ts';
 import { eventually } from './eventually.ts';
@@ -8,6 +9,9 @@ import { eventually } from './eventually.ts';
 // Named by whoever began: files run in processes of their own.
 process.env['TEST_TEMPLATE'] ??= `backup_template_${process.pid}`;
 const TEMPLATE = process.env['TEST_TEMPLATE'];
+
+/** What this run of the suite has its databases laid out for. */
+export const engine: Engine = engines.find(name => name === process.env['ENGINE']) ?? 'plain';
 
 /** A database of a test's own, migrated; cloned from a template in some 30 ms. */
 export type Database = AsyncDisposable & {
@@ -41,7 +45,7 @@ export async function createDatabase(): Promise<Database> {
 export async function createTemplate(): Promise<void> {
   await administer(`drop database if exists ${TEMPLATE} with (force)`);
   await administer(`create database ${TEMPLATE}`);
-  await migrate(urlOf(TEMPLATE));
+  await migrate(urlOf(TEMPLATE), engine);
 }
 
 export async function dropTemplate(): Promise<void> {

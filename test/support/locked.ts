@@ -16,6 +16,7 @@ export async function locked(database: Database, sql: string) {
         );
         assert.equal(waiting.length, 1);
       }),
+    commit: () => client.query('commit'),
     [Symbol.asyncDispose]: () => client.end(),
   };
 }

@@ -13,8 +13,13 @@ export type Running = AsyncDisposable & {
   exit(): Promise<number | null>;
 };
 
-export function run(command: string, args: string[], env: Record<string, string | undefined> = {}): Running {
-  const child = spawn(command, args, { cwd: repository, env: { ...process.env, ...env }, detached: true });
+export function run(
+  command: string,
+  args: string[],
+  env: Record<string, string | undefined> = {},
+  cwd = repository,
+): Running {
+  const child = spawn(command, args, { cwd, env: { ...process.env, ...env }, detached: true });
   let output = '';
   for (const stream of [child.stdout, child.stderr])
     stream.setEncoding('utf8').on('data', text => {

@@ -48,6 +48,17 @@ const rules: Rule[] = [
     never: /^src\/(automation|controller|course|payload|request|retention|summary|watch|work)\//,
   },
   {
+    they: 'segments know of logs what an entry is',
+    files: /^src\/segment\//,
+    never: /^src\//,
+    but: /^src\/(segment\/|db\/(clock|sql|wanted|standby\/standby)\.ts$|log\/(entry|limits)\.ts$|errors\.ts$|periodic\.ts$|timestamps\.ts$|gen\/backup\/segment\/)/,
+  },
+  {
+    they: 'only what speaks S3 knows its client',
+    files: /^src\/(?!segment\/s3\.ts$)/,
+    never: /^aws4fetch$/,
+  },
+  {
     they: 'answers to requests are kept without knowing what they are about',
     files: /^src\/request\//,
     never: /^src\//,
@@ -111,10 +122,10 @@ const rules: Rule[] = [
     but: /^src\/(cli\/canary\/|gen\/backup\/|grpc\/(client|credentials)\.ts$)/,
   },
   {
-    they: 'backupctl is a client: only import and migrate know the database',
-    files: /^src\/cli\/(?!main\.ts$|import\.ts$|migrate\.ts$)/,
+    they: 'backupctl is a client: only import, migrate and engine know the database',
+    files: /^src\/cli\/(?!main\.ts$|import\.ts$|migrate\.ts$|engine\.ts$)/,
     never: /^(src\/|pg$|@mikro-orm\/|mysql2)/,
-    but: /^src\/(cli\/(?!import|migrate)|gen\/|client\/|version\.ts$|grpc\/(client|credentials)\.ts$)/,
+    but: /^src\/(cli\/(?!import|migrate|engine)|gen\/|client\/|version\.ts$|grpc\/(client|credentials)\.ts$)/,
   },
   {
     they: 'a replica describes itself without knowing any room',
@@ -218,6 +229,16 @@ describe('The architecture', () => {
       [],
     );
     assert.match(textOf('src/telemetry/telemetry.ts'), /await import\('\.\/metrics\.ts'\)/);
+  });
+
+  it('loads a store of segments only when it is set', () => {
+    const loads = textOf('src/segment/open.ts').matchAll(/^import (?!type )(.*) from '\.\/(?:s3|folder)\.ts'/gm);
+    assert.deepEqual([...loads], []);
+    const others = sources.filter(
+      path => path !== 'src/segment/open.ts' && /segment\/(s3|folder)\.ts$/.test(importsOf(path).join('\n')),
+    );
+    assert.deepEqual(others, []);
+    assert.match(textOf('src/segment/open.ts'), /await import\('\.\/s3\.ts'\)/);
   });
 
   it('loads clients of brokers only when one is to be used', () => {

@@ -2,11 +2,26 @@ import assert from 'node:assert/strict';
 import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Migration } from '@mikro-orm/migrations';
+import { DIVIDED } from '../../src/db/engine.ts';
 import { MIGRATIONS } from '../../src/db/orm.ts';
+
+const divided = `(?:only )?"?(?:${DIVIDED.join('|')})"? `;
+
+/** Not what is there already where the table is large: see CONTRIBUTING.md about tables that may be partitioned. */
+const MAKES_INDEX = new RegExp(`^create (unique )?index (?!concurrently|if not exists .* on ${divided})`, 'i');
 
 /** What keeps a table from its users for as long as it is large, or from the version before. */
 const dangers: [danger: string, pattern: RegExp][] = [
-  ['reads the whole table while nobody may write: create it concurrently', /^create (unique )?index (?!concurrently)/i],
+  [
+    'is refused where the table is partitioned',
+    new RegExp(`^create (unique )?index concurrently .* on ${divided}`, 'i'),
+  ],
+  [
+    'is refused where the table is partitioned',
+    new RegExp(`^create unique index .* on ${divided}[^(]*\\((?!"?backupid)`, 'i'),
+  ],
+  ['is refused where the table is partitioned', new RegExp(`^alter table ${divided}set \\(`, 'i')],
+  ['reads the whole table while nobody may write: create it concurrently', MAKES_INDEX],
   ['rewrites the table', /alter column "?\w+"? (set data )?type /i],
   ['rewrites the table', / generated always as .* stored/i],
   [
@@ -44,6 +59,10 @@ describe('The migrations', () => {
     assert.equal(first, 'Migration20261122222158');
     const bad = [
       'create index x on backup_logs (id)',
+      'create index concurrently x on backup_logs (id)',
+      'create unique index if not exists x on "backup_logs" ("id")',
+      'create index if not exists x on backup_controllers (id)',
+      'alter table backup_logs set (fillfactor = 90)',
       'alter table backup_logs alter column id type int',
       'alter table backup_logs add x int generated always as (id) stored',
       'alter table backup_logs add x uuid not null default gen_random_uuid()',
@@ -55,7 +74,9 @@ describe('The migrations', () => {
     ];
     for (const sql of bad) assert.equal(judge([sql]).length, 1, sql);
     const good = [
-      'create index concurrently x on backup_logs (id)',
+      'create index concurrently x on backup_controllers (id)',
+      'create index if not exists x on backup_logs (id)',
+      'create unique index if not exists x on backup_logs (backupid, id)',
       'alter table "backup_logs" add "x" bigint null',
       `alter table "backup_logs" add "x" varchar(300) not null default ''`,
       'alter table backup_logs add constraint x check (id > 0) not valid',

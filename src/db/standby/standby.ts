@@ -49,7 +49,7 @@ export class Standby implements AsyncDisposable {
   constructor(primary: Pool, options: StandbyOptions) {
     this.#options = options;
     // Many wait for a mark, so it does not end with whoever has asked first.
-    this.#marks = new Marks(() => whileWanted(undefined, () => reads.run(undefined, () => readMark(sqlOn(primary)))));
+    this.#marks = new Marks(() => whileWanted(undefined, () => atPrimary(() => readMark(sqlOn(primary)))));
     this.pool = open(options, options.poolSize);
     this.pool.on('connect', client => this.#clients.add(client as PoolClient));
     this.pool.on('remove', client => this.#clients.delete(client as PoolClient));
@@ -101,7 +101,7 @@ export class Standby implements AsyncDisposable {
       this.fallbacks++;
     }
     this.reads.primary++;
-    return reads.run(undefined, work);
+    return atPrimary(work);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -137,6 +137,11 @@ export class Standby implements AsyncDisposable {
   #cut(): void {
     for (const client of this.#clients) cut(client);
   }
+}
+
+/** Within a read: what has to be asked of the primary nevertheless. */
+export function atPrimary<T>(work: () => Promise<T>): Promise<T> {
+  return reads.run(undefined, work);
 }
 
 /** What a read must find, and the connections whose servers were seen to have it. */

@@ -117,17 +117,20 @@ describe('A standby that is read from', function () {
     await pair.primary.query("alter system set wal_writer_flush_after = '1GB'");
     await pair.primary.query('select pg_reload_conf()');
     await using service = await startReading(pair);
-    const backupId = newBackupId();
-    await writeHistory(pair, backupId, 3500);
-    const more = `insert into backup_logs (backupid, id, loglevel, message, created_at)
-       select '${backupId}', i, 40, 'unseen ' || i, 1 from generate_series(3501, 4600) i;
-       update backup_log_heads set lastid = 4600 where backupid = '${backupId}'`;
-    await pair.primary.query(`begin; set local synchronous_commit = off; ${more}; commit`);
-    const tail = new Subscriber(service, { backupIds: [backupId] });
-    await tail.over();
-    const { reads, fallbacks } = service.app.standby!;
-    tail.history.complete(await truthOf(pair.primary, [backupId]));
-    assert.ok(reads.standby >= 3 && fallbacks > 0, `${reads.standby} pages of the standby, ${fallbacks} not believed`);
+    const { reads } = service.app.standby!;
+    // Whatever else is committed at the same time flushes these commits, too.
+    for (let i = 0; i < 50 && service.app.standby!.fallbacks === 0; i++) {
+      const backupId = newBackupId();
+      await writeHistory(pair, backupId, 3500);
+      const more = `insert into backup_logs (backupid, id, loglevel, message, created_at)
+         select '${backupId}', i, 40, 'unseen ' || i, 1 from generate_series(3501, 4600) i;
+         update backup_log_heads set lastid = 4600 where backupid = '${backupId}'`;
+      await pair.primary.query(`begin; set local synchronous_commit = off; ${more}; commit`);
+      const tail = new Subscriber(service, { backupIds: [backupId] });
+      await tail.over();
+      tail.history.complete(await truthOf(pair.primary, [backupId]));
+    }
+    assert.ok(reads.standby >= 3 && service.app.standby!.fallbacks > 0, `${reads.standby} pages of the standby`);
   });
 
   describe('that may be behind', () => {

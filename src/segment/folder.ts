@@ -1,0 +1,57 @@
+import { randomUUID } from 'node:crypto';
+import { mkdir, open, readFile, rename, rm, rmdir, stat } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import type { Store } from './store.ts';
+
+/** Objects as files below a folder, which has to be there: of all replicas the same one. */
+export function folderStore(path: string): Store {
+  const fileOf = (key: string) => join(path, key);
+  return {
+    place: `file://${path}`,
+
+    async put(key, object, signal) {
+      await stat(path);
+      const file = fileOf(key);
+      await mkdir(dirname(file), { recursive: true });
+      const unfinished = `${file}.${randomUUID()}`;
+      try {
+        await writeDurably(unfinished, object, signal);
+        await rename(unfinished, file);
+      } catch (error) {
+        await rm(unfinished, { force: true });
+        throw error;
+      }
+      await syncFolder(dirname(file));
+    },
+
+    async get(key, signal) {
+      try {
+        return await readFile(fileOf(key), { signal });
+      } catch (error) {
+        if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
+        // A folder that is not mounted has lost nothing.
+        await stat(path);
+        return undefined;
+      }
+    },
+
+    async remove(key) {
+      await stat(path);
+      await rm(fileOf(key), { force: true });
+      // Of the backup; it stays while there are others in it.
+      await rmdir(dirname(fileOf(key))).catch(() => {});
+    },
+  };
+}
+
+async function writeDurably(file: string, object: Buffer, signal: AbortSignal): Promise<void> {
+  await using handle = await open(file, 'wx');
+  await handle.writeFile(object, { signal });
+  await handle.sync();
+}
+
+/** So that the name is as durable as what it stands for. */
+async function syncFolder(path: string): Promise<void> {
+  await using handle = await open(path, 'r');
+  await handle.sync();
+}
