@@ -88,8 +88,8 @@ function sendCancel(client: PoolClient): void {
   const socket = host.startsWith('/') ? connect(`${host}/.s.PGSQL.${port}`) : connect(port, host);
   socket.setTimeout(CANCEL_MS, () => socket.destroy());
   socket.on('error', () => socket.destroy());
-  // PostgreSQL closes it without a word.
-  socket.resume().end(message);
+  // PostgreSQL closes it without a word. To close it first ends a PgBouncer (up to 1.24: "FATAL .. bad client state", its pull request 846).
+  socket.resume().write(message);
 }
 
 // None of these is in the types of pg.
