@@ -104,7 +104,7 @@ async function walBytes(pool: pg.Pool): Promise<number> {
 }
 
 /** Processor time of PostgreSQL and all its processes, also of those that have ended, in ms. */
-function serverMs(server: number): number {
+export function serverMs(server: number): number {
   let ticks = 0;
   for (const pid of readdirSync('/proc').filter(name => /^\d+$/.test(name))) {
     const fields = statOf(pid);
@@ -123,7 +123,11 @@ function statOf(pid: string): string[] {
   }
 }
 
-async function concurrently(callers: number, calls: number, call: (caller: number, n: number) => Promise<unknown>) {
+export async function concurrently(
+  callers: number,
+  calls: number,
+  call: (caller: number, n: number) => Promise<unknown>,
+) {
   let left = calls;
   const all = Array.from({ length: callers }, async (_, caller) => {
     while (left-- > 0) await call(caller, left);

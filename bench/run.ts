@@ -30,6 +30,7 @@ import { progress } from './progress.ts';
 import { queue } from './queue.ts';
 import { replicas } from './replicas.ts';
 import { segments } from './segments.ts';
+import { standbys } from './standby.ts';
 import { starts } from './start.ts';
 import { telemetry } from './telemetry.ts';
 import { watches } from './watch.ts';
@@ -54,6 +55,7 @@ const benchmarks = {
   queue,
   replicas,
   costs,
+  standby: standbys,
   segments,
   start: starts,
   memory,

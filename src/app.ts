@@ -15,6 +15,7 @@ import { migrate, requireSchema } from './db/migrate.ts';
 import { openOrm } from './db/orm.ts';
 import { Setting } from './db/setting.ts';
 import { sqlOn, transaction } from './db/sql.ts';
+import { Standby } from './db/standby/standby.ts';
 import { guard, whileWanted } from './db/wanted.ts';
 import { ControllerService } from './gen/backup/v1/controller_pb.ts';
 import { CourseService } from './gen/backup/v1/course_pb.ts';
@@ -32,6 +33,7 @@ import { Appender } from './log/appender.ts';
 import { appendShortcut } from './log/message.ts';
 import { logService } from './log/service.ts';
 import { payloadService } from './payload/service.ts';
+import { historyFrom, READ_AT_STANDBY, readingFrom } from './reading.ts';
 import { replicaService } from './replica/service.ts';
 import { retain } from './retention/rounds.ts';
 import { retentionServices } from './retention/service.ts';
@@ -58,6 +60,7 @@ export type App = AsyncDisposable & {
   readonly doorbell: Doorbell;
   readonly watches: Watch;
   readonly tails: Tails;
+  readonly standby: Standby | undefined;
   readonly archive: Archive;
   readonly segments: SegmentRounds;
   /** Where /metrics is, if it is anywhere. */
@@ -104,7 +107,20 @@ export async function startApp(config: Config, log: Logger): Promise<App> {
   const mostWaiting = config.MAX_WAITING;
   guard(pool, mostWaiting);
   const hot = opening.use(openHotPool({ ...database, mostWaiting }));
-  for (const followed of [pool, hot]) telemetry.follow(followed);
+  const standby = config.DATABASE_READ_URL
+    ? opening.use(
+        new Standby(hot, {
+          ...database,
+          url: config.DATABASE_READ_URL,
+          poolSize: config.DATABASE_POOL_SIZE,
+          mostWaiting,
+          lagMs: config.READ_LAG,
+          log: state => log[state === 'READ' ? 'info' : 'warn']({ state }, 'standby'),
+        }),
+      )
+    : undefined;
+  standby?.route(pool);
+  for (const followed of [pool, hot, ...(standby ? [standby.pool] : [])]) telemetry.follow(followed);
   const tokens = new Tokens(tokenKey);
   const defaultPageSize = config.DEFAULT_PAGE_SIZE;
   const keeping = { keepLevel: config.LOG_KEEP_LEVEL, maxMessageBytes: config.LOG_MAX_MESSAGE_BYTES };
@@ -163,12 +179,15 @@ export async function startApp(config: Config, log: Logger): Promise<App> {
     await startServer(
       [
         served(ControllerService, {
-          ...controllerService({
-            orm,
-            reader: new Reader(sqlOn(hot), { mostWaiting, probe }),
-            doorbell,
-            tokens,
-            defaultPageSize,
+          ...readingFrom(standby, READ_AT_STANDBY.controllers, {
+            ...controllerService({
+              orm,
+              reader: new Reader(sqlOn(hot), { mostWaiting, probe }),
+              doorbell,
+              tokens,
+              defaultPageSize,
+            }),
+            ...summaryService(orm),
           }),
           ...payloadService({ pool, doorbell, maxPayloadBytes: config.PAYLOAD_MAX_BYTES }),
           ...watchService({
@@ -197,11 +216,10 @@ export async function startApp(config: Config, log: Logger): Promise<App> {
             mostWaiting,
             fallback,
           }),
-          ...summaryService(orm),
           ...retention.controllers,
         }),
         served(CourseService, {
-          ...courseService({ orm, tokens, defaultPageSize, fallback }),
+          ...readingFrom(standby, READ_AT_STANDBY.courses, courseService({ orm, tokens, defaultPageSize, fallback })),
           ...automationService({
             orm,
             doorbell,
@@ -214,15 +232,19 @@ export async function startApp(config: Config, log: Logger): Promise<App> {
           }),
         }),
         served(LogService, {
-          ...logService({
-            source: { pool, archive },
-            appender,
-            tell,
-            tokens,
-            runsOf: runsOf(orm),
-            defaultPageSize,
-            keeping,
-          }),
+          ...readingFrom(
+            standby,
+            READ_AT_STANDBY.logs,
+            logService({
+              source: { pool, archive },
+              appender,
+              tell,
+              tokens,
+              runsOf: runsOf(orm),
+              defaultPageSize,
+              keeping,
+            }),
+          ),
           ...ingestService({
             source: {
               sql: sqlOn(hot),
@@ -239,6 +261,7 @@ export async function startApp(config: Config, log: Logger): Promise<App> {
             source: {
               hub: tails,
               source: { pool, archive },
+              history: historyFrom(standby),
               options: {
                 page,
                 heartbeatMs: config.TAIL_HEARTBEAT,
@@ -258,6 +281,7 @@ export async function startApp(config: Config, log: Logger): Promise<App> {
           replicaService({
             pool,
             doorbell,
+            standby,
             ages,
             // It begins after the server, so that it ends before calls do.
             rounds: () => retaining,
@@ -339,7 +363,8 @@ export async function startApp(config: Config, log: Logger): Promise<App> {
       retention: retaining,
       archive,
       segments,
-      pools: { main: pool, hot },
+      standby,
+      pools: { main: pool, hot, ...(standby && { standby: standby.pool }) },
       readBacklog: () => readBacklog(sqlOn(hot)),
     }),
   );
@@ -353,6 +378,7 @@ export async function startApp(config: Config, log: Logger): Promise<App> {
     doorbell,
     watches,
     tails,
+    standby,
     archive,
     segments,
     metricsPort: metrics?.port,

@@ -73,6 +73,16 @@ export const settings = z.object({
     .describe(
       'The same database past the pooler, when DATABASE_URL is one in transaction mode (PgBouncer): for migrations and for the one connection that listens',
     ),
+  DATABASE_READ_URL: z
+    .url({ protocol: /^postgres(ql)?$/, error: 'must be a postgresql:// URL' })
+    .optional()
+    .describe('A hot standby of it, for lists, summaries and the history of tails; without it the primary does all'),
+  READ_LAG: pause
+    .prefault('0s')
+    .refine(ms => ms <= 60_000, 'must be at most 60s')
+    .describe(
+      'How far what is read at the standby may be behind; 0s, a call finds whatever was answered before it began',
+    ),
   MIGRATE: z
     .enum(['on', 'off'])
     .default('on')
@@ -320,6 +330,7 @@ function disagreements(config: Config): Disagreement[] {
 }
 
 const NEEDS: [name: keyof Config, other: keyof Config][] = [
+  ['DATABASE_READ_URL', 'DATABASE_URL'],
   ['TLS_CERT', 'TLS_KEY'],
   ['TLS_KEY', 'TLS_CERT'],
   ['TLS_CLIENT_CA', 'TLS_CERT'],

@@ -26,7 +26,7 @@ function reportCommand(run: Runner): Command {
   return new Command('report')
     .description('how the last backup of every course went, what has to be looked at first')
     .option('--status <names>', `any of ${COURSE_STATUSES.join(', ')}, with commas`, someOf(COURSE_STATUSES))
-    .option('--due', 'only those whose next start has come')
+    .option('--due', 'only those whose next start has come, or that somebody has asked for')
     .option('--overdue <time>', 'only those that have been due for longer than this: 1h, 2d', age)
     .option('--never-run', 'only those that have never started')
     .option('--failing-since <time>', 'only those that failed then or later: 2d, or 2026-11-26T02:30', instant)

@@ -56,8 +56,8 @@ function tailCommand(run: Runner): Command {
 }
 
 const TAIL_HELP = `
-When the connection breaks or a replica goes away it goes on where it was, at whichever replica answers, for as long as it takes. Entries go
-to standard output; what happens meanwhile (a change of status, a connection that broke, entries that retention has removed, that it falls behind)
+When the connection breaks or a replica goes away it goes on where it was, for as long as it takes: at another replica behind a name or a
+balancer, or at one of several --address if those are IPv4 and without TLS. Entries go to standard output; what happens meanwhile (a change of status, a connection that broke, entries that retention has removed, that it falls behind)
 goes to standard error. With -o json there is an object in each line; where it has a resumeToken, --resume-token goes on behind it.
 
 Exit code: 0 at the end of what was asked for, also when whoever reads has had enough (| head); 7 with --until-finished when a run has failed, was

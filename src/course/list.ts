@@ -1,6 +1,6 @@
 import { type FilterQuery, type QueryOrderMap, raw } from '@mikro-orm/core';
 import { epochNow } from '../db/clock.ts';
-import type { Course } from './entity.ts';
+import { type Course, LastStatus } from './entity.ts';
 
 /** One order of a list of courses. */
 export type Order = {
@@ -27,9 +27,9 @@ export function latestFirst(column: 'lastStartTime' | 'lastEndTime'): Order {
   };
 }
 
-/** Courses whose next start has come. */
+/** Courses whose next start has come, and those that somebody has asked for. */
 export function due(): FilterQuery<Course> {
-  return { nextStartTime: { $gt: 0n, $lte: raw(epochNow) } };
+  return { $or: [{ nextStartTime: { $gt: 0n, $lte: raw(epochNow) } }, { lastStatus: LastStatus.QUEUED }] };
 }
 
 /** Courses whose next start came more than so many seconds ago. */

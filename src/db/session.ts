@@ -34,6 +34,11 @@ export function sessionOptions({ connectTimeoutMs, statementTimeoutMs, pooler = 
 /** It is not in the types of pg. */
 type Wired = { connection: { stream: Socket } };
 
+/** Breaks a connection: whoever waits for an answer on it is told now. */
+export function cut(client: pg.ClientBase): void {
+  (client as unknown as Wired).connection.stream.destroy();
+}
+
 type Release = (error?: Error | boolean) => void;
 
 /**
@@ -73,7 +78,7 @@ class Session extends pg.Client {
 
   #failed(statement: unknown, error: Error): void {
     // What is asked next would wait behind it, for as long again.
-    if (error.message === 'Query read timeout') (this as unknown as Wired).connection.stream.destroy();
+    if (error.message === 'Query read timeout') cut(this);
     if (statement === 'begin' || statement === 'rollback') this.#release?.(error);
   }
 }

@@ -2,6 +2,7 @@ import { AsyncLocalStorage } from 'node:async_hooks';
 import { connect } from 'node:net';
 import type { Pool, PoolClient } from 'pg';
 import { ErrorReason, exhausted } from '../errors.ts';
+import { intercept, type Release } from './checkout.ts';
 
 /**
  * Runs work whose statements nobody needs any more once the signal is aborted: those on a guarded pool are cancelled then. What is begun after that
@@ -13,6 +14,11 @@ export function whileWanted<T>(signal: AbortSignal | undefined, work: () => T): 
 
 const wanted = new AsyncLocalStorage<AbortSignal | undefined>();
 
+/** Throws why nobody needs the work any more that this runs in. */
+export function throwIfUnwanted(): void {
+  wanted.getStore()?.throwIfAborted();
+}
+
 /**
  * Bounds how many may wait for a connection of this pool (more are refused with OVERLOADED), and cancels the statements of those who are gone.
  *
@@ -21,30 +27,18 @@ const wanted = new AsyncLocalStorage<AbortSignal | undefined>();
  * it could hit, and nothing that could still be committed behind a statement that it was too late for.
  */
 export function guard(pool: Pool, mostWaiting: number): void {
-  const connectPool = pool.connect.bind(pool) as (taken: Taken) => void;
-  const guarded = (taken: Taken) => {
+  intercept(pool, lend => taken => {
     if (pool.waitingCount >= mostWaiting) return taken(overloaded(mostWaiting), undefined, () => {});
     const signal = wanted.getStore();
-    if (!signal || signal.aborted) return connectPool(taken);
-    connectPool((error, client, release) => {
+    if (!signal || signal.aborted) return lend(taken);
+    lend((error, client, release) => {
       if (error || !client) return taken(error, client, release);
       if (!signal.aborted) return taken(undefined, client, cancelWith(signal, client));
       release();
       taken(signal.reason, undefined, () => {});
     });
-  };
-  Object.assign(pool, {
-    connect(taken?: Taken): Promise<PoolClient> | undefined {
-      if (taken) return void guarded(taken);
-      return new Promise((resolve, reject) =>
-        guarded((error, client) => (client ? resolve(client) : reject(error as Error))),
-      );
-    },
   });
 }
-
-type Release = (error?: Error | boolean) => void;
-type Taken = (error: unknown, client: PoolClient | undefined, release: Release) => void;
 
 /** RESOURCE_EXHAUSTED: so many wait for the database already, and nothing was done. */
 export function overloaded(most: number): Error {
@@ -94,8 +88,8 @@ function sendCancel(client: PoolClient): void {
   const socket = host.startsWith('/') ? connect(`${host}/.s.PGSQL.${port}`) : connect(port, host);
   socket.setTimeout(CANCEL_MS, () => socket.destroy());
   socket.on('error', () => socket.destroy());
-  // PostgreSQL closes it without a word.
-  socket.resume().end(message);
+  // PostgreSQL closes it without a word. To close it first ends a PgBouncer (up to 1.24: "FATAL .. bad client state", its pull request 846).
+  socket.resume().write(message);
 }
 
 // None of these is in the types of pg.

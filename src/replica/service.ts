@@ -5,8 +5,13 @@ import type { MessageInitShape } from '@bufbuild/protobuf';
 import type { Duration } from '@bufbuild/protobuf/wkt';
 import type { Pool } from 'pg';
 import type { Doorbell } from '../db/doorbell.ts';
+import type { Standby } from '../db/standby/standby.ts';
 import { isOutage } from '../errors.ts';
-import type { DescribeReplicaResponseSchema, ReplicaService } from '../gen/backup/v1/replica_pb.ts';
+import {
+  type DescribeReplicaResponseSchema,
+  type ReplicaService,
+  StandbyState_State,
+} from '../gen/backup/v1/replica_pb.ts';
 import { ScopeSchema } from '../gen/backup/v1/scope_pb.ts';
 import type { Handlers } from '../grpc/bind.ts';
 import type { Identity } from '../grpc/guard.ts';
@@ -17,6 +22,7 @@ import { type Database, readDatabase } from './database.ts';
 type Needs = {
   pool: Pool;
   doorbell: Doorbell;
+  standby: Pick<Standby, 'state' | 'lagMs'> | undefined;
   embedded: boolean;
   ages: Ages;
   /** What takes the database longer is no answer any more. */
@@ -34,7 +40,7 @@ type Limits = Record<
 > & { callTimeoutMs: number; leaseDurationMs: number };
 
 export function replicaService(needs: Needs): Handlers<typeof ReplicaService> {
-  const { pool, doorbell, patienceMs, embedded, ages, rounds, limits } = needs;
+  const { pool, doorbell, standby, patienceMs, embedded, ages, rounds, limits } = needs;
   const itself = {
     version: version(),
     replicaId: randomBytes(16).toString('hex'),
@@ -60,6 +66,12 @@ export function replicaService(needs: Needs): Handlers<typeof ReplicaService> {
         },
         retention: retentionOf(ages, rounds()),
         limits: limitsOf(limits),
+        ...(standby && {
+          standby: {
+            state: StandbyState_State[standby.state],
+            lag: fromMicros(BigInt(Math.round(standby.lagMs * 1000))),
+          },
+        }),
       };
     },
   };

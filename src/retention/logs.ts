@@ -38,7 +38,7 @@ export async function purgeLogs(
     const moved = await movedFronts({ pool, archive }, step.fronts, before, rule.backupId !== undefined);
     const shortened = await transaction(pool, sql => shortenLogs(sql, step.fronts, before, moved));
     // Not in the same transaction: heads are locked by it, and who deletes locks writers before heads.
-    const deleted = await transaction(pool, sql => deleteForsaken(sql, step.orphans, before));
+    const deleted = await transaction(pool, sql => deleteForsaken(sql, emptied(step, shortened), before));
     const removed = new Map(shortened.map(log => [log.backupId, log.removed]));
     for (const { backupId } of step.logs) {
       if (!removed.get(backupId) && !deleted.includes(backupId)) continue;
@@ -69,7 +69,7 @@ async function ageLimit(sql: Sql, { olderThan }: LogRule): Promise<bigint | unde
   return olderThan === undefined ? undefined : (await readClock(sql)) - olderThan;
 }
 
-type Step = { logs: AgedLog[]; fronts: Front[]; orphans: string[] };
+type Step = { logs: AgedLog[]; fronts: Front[] };
 
 /** Takes logs from the queue that have few enough entries together; the first one in any case, though not all of its entries. */
 function nextStep(queue: AgedLog[], left: bigint): Step {
@@ -86,11 +86,17 @@ function nextStep(queue: AgedLog[], left: bigint): Step {
     backupId: log.backupId,
     entries: least(log.entries, least(left, log.entries - log.rows + ENTRIES_PER_STEP)),
   }));
-  return {
-    logs,
-    fronts,
-    orphans: logs.filter((log, i) => log.orphan && log.entries === fronts[i]!.entries).map(log => log.backupId),
-  };
+  return { logs, fronts };
+}
+
+/**
+ * Logs without a controller of which nothing may be left: all went that was counted, or less was there, because others are at it, too; each of
+ * them may believe that there is more, and then nobody else would look.
+ */
+function emptied({ logs, fronts }: Step, shortened: Shortened[]): string[] {
+  const old = new Map(shortened.map(log => [log.backupId, log.old]));
+  const isEmptied = (log: AgedLog, { entries }: Front) => entries === log.entries || old.get(log.backupId) !== entries;
+  return logs.filter((log, i) => log.orphan && isEmptied(log, fronts[i]!)).map(log => log.backupId);
 }
 
 /** The log of a step again that has more than one may take: at once, or as the last one when somebody else is at it. */

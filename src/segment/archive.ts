@@ -1,4 +1,5 @@
 import type { Pool } from 'pg';
+import { atPrimary } from '../db/standby/standby.ts';
 import { whileWanted } from '../db/wanted.ts';
 import { ErrorReason, StatusError } from '../errors.ts';
 import { Cache } from './cache.ts';
@@ -107,8 +108,9 @@ export class Archive {
 
   async #isKept({ backupId, key }: SegmentRow): Promise<boolean> {
     const text = 'select from backup_log_segments where backupid = $1 and key = $2';
-    // For all who wait for it, whoever came first.
-    const { rows } = await whileWanted(undefined, () => this.#options.pool.query({ text, values: [backupId, key] }));
+    // For all who wait for it, whoever came first; and a standby may have what the primary has removed.
+    const ask = () => this.#options.pool.query({ text, values: [backupId, key] });
+    const { rows } = await whileWanted(undefined, () => atPrimary(ask));
     return rows.length > 0;
   }
 

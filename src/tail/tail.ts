@@ -5,7 +5,7 @@ import type { Logs } from '../segment/archive.ts';
 import { diverged, FollowedLog } from './followed.ts';
 import type { Hub } from './hub.ts';
 import { type Start, startPositions } from './start.ts';
-import type { Page } from './watched.ts';
+import type { Page, ReadHistory } from './watched.ts';
 
 export type TailRequest = {
   backupIds: readonly string[];
@@ -42,7 +42,13 @@ export type TailEvent = { logs: readonly FollowedLog[] } & (
   | { kind: 'end'; reason: EndReason; backupId?: string }
 );
 
-export type TailSource = { hub: Hub; source: Logs; options: TailOptions };
+export type TailSource = {
+  hub: Hub;
+  source: Logs;
+  /** How pages are read until a tail has caught up; those behind that come from the primary. */
+  history?: ReadHistory | undefined;
+  options: TailOptions;
+};
 
 /**
  * Every entry of some logs from a start on, in the order of ids within each: one loop over pages for history and live alike. It delivers what
@@ -61,7 +67,7 @@ export async function* tail(
 }
 
 async function* follow(
-  { hub, source, options }: TailSource,
+  { hub, source, history, options }: TailSource,
   request: TailRequest,
   stop: AbortSignal,
 ): AsyncGenerator<TailEvent> {
@@ -98,7 +104,7 @@ async function* follow(
     }
     for (const log of logs) {
       if (log.lag === 0n && !(proving && !log.proved)) continue;
-      const asked = { upTo: log.target, maxLevel };
+      const asked = { upTo: log.target, maxLevel, history: live ? undefined : history };
       const page = await riding(async () => log.log.page(source, log.position, asked, options.page));
       if (page === 'diverged') throw diverged(log.backupId);
       if (page === 'cut') {

@@ -25,7 +25,10 @@ export type Chunk = { log: WatchedLog; before: Position; end: Position; levels: 
 export type Follower = { latch: Latch; behind: (() => bigint) | undefined; fail(error: unknown): void };
 
 /** What a page is asked for. */
-export type Asked = { upTo: bigint; maxLevel: number };
+export type Asked = { upTo: bigint; maxLevel: number; history?: ReadHistory | undefined };
+
+/** How what was there before a tail came is read: what it gets reads a page where this chooses. */
+export type ReadHistory = (read: () => ReturnType<typeof readAfter>) => ReturnType<typeof readAfter>;
 
 /** Number of `TailEntries.entries`. */
 const ENTRIES = 2;
@@ -92,7 +95,7 @@ export class WatchedLog {
    */
   page(logs: Logs, after: Position, asked: Asked, limits: PageLimits): Page | ReturnType<typeof readPage> {
     // A position that is only to be proved is read anew.
-    if (asked.upTo === after.id) return readPage(logs, this.backupId, after, asked, limits);
+    if (asked.upTo === after.id) return readPage(logs, this.backupId, after, { ...asked, history: undefined }, limits);
     const key = `${after.id} ${after.fingerprint} ${asked.upTo} ${asked.maxLevel}`;
     const there = this.#pages.get(key);
     if (there) return there;
@@ -175,10 +178,10 @@ function readPage(
   logs: Logs,
   backupId: string,
   after: Position,
-  asked: Asked,
+  { upTo, maxLevel, history = read => read() }: Asked,
   limits: PageLimits,
 ): Promise<Page | 'cut' | 'diverged'> {
-  return readAfter(logs, backupId, after, { ...asked, limits, field: ENTRIES });
+  return history(() => readAfter(logs, backupId, after, { upTo, maxLevel, limits, field: ENTRIES }));
 }
 
 /** Whether what was known is still there, unless retention has removed it. */

@@ -41,7 +41,7 @@ export async function* tailMany(
 export const UNTOLD = new Places(0n, []);
 
 async function* follow(source: TailSource, request: WideRequest, stop: AbortSignal): AsyncGenerator<WideEvent> {
-  const { hub, source: logs, options } = source;
+  const { hub, source: logs, history, options } = source;
   const riding = <T>(read: () => Promise<T>) => rideOut(read, options.outageMs, stop);
   using reader = hub.joinAll();
   await reader.looked(performance.now(), stop);
@@ -129,7 +129,7 @@ async function* follow(source: TailSource, request: WideRequest, stop: AbortSign
       yield { kind: 'truncated', backupId, fromId, toId: head.firstId - 1n, places };
     }
     if (place.position.id < head.lastId || unproved.delete(backupId)) {
-      const asked = { upTo: head.lastId, maxLevel: request.maxLevel };
+      const asked = { upTo: head.lastId, maxLevel: request.maxLevel, history: live ? undefined : history };
       const page = await riding(async () => log.page(logs, place.position, asked, options.page));
       if (page === 'diverged') throw diverged(backupId);
       // Retention has come in between: the head says what has happened.

@@ -24,6 +24,15 @@ export type Books = {
     readonly lastRound: number;
     readonly deleted: { readonly controllers: number; readonly logEntries: number };
   };
+  /** Where there is one. */
+  readonly standby:
+    | {
+        readonly state: string;
+        readonly lagMs: number;
+        readonly reads: Readonly<Record<'primary' | 'standby', number>>;
+        readonly fallbacks: number;
+      }
+    | undefined;
   readonly archive: {
     readonly cachedBytes: number;
     readonly reads: {

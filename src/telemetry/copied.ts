@@ -81,6 +81,23 @@ export const copied: Record<string, Copied> = {
     help: 'How often there should be one (RETENTION_INTERVAL)',
     of: ({ retention: { intervalMs } }) => intervalMs && intervalMs / 1000,
   },
+  backup_standby_read: {
+    help: '1 while lists and history are read from the standby (DATABASE_READ_URL)',
+    of: ({ standby }) => standby && Number(standby.state === 'READ'),
+  },
+  backup_standby_lag_seconds: {
+    help: 'By how much the standby is behind at most; while it is not read from it grows',
+    of: ({ standby }) => standby && standby.lagMs / 1000,
+  },
+  backup_reads_total: {
+    help: 'Reads that may go to the standby, by who has answered',
+    label: ['place'],
+    of: ({ standby }) => standby && Object.entries(standby.reads).map(([place, count]) => [{ place }, count]),
+  },
+  backup_read_fallbacks_total: {
+    help: 'Reads that were begun on the standby and done again by the primary',
+    of: ({ standby }) => standby?.fallbacks,
+  },
   backup_segments_moved_total: {
     help: 'Segments that this replica has moved to the store',
     of: ({ segments }) => segments.moved.segments,

@@ -2,10 +2,13 @@ import { strict as assert } from 'node:assert';
 import { Outcome } from '../../src/gen/backup/v1/controller_pb.ts';
 import { type Replica, startReplica } from '../support/backend.ts';
 import { createDatabase, type Database } from '../support/database.ts';
+import { eventually } from '../support/eventually.ts';
 import { callAll } from '../support/example-call.ts';
+import { locked } from '../support/locked.ts';
 import { hasPgbouncer, startPgbouncer } from '../support/pgbouncer.ts';
+import { endsWith } from '../support/status.ts';
 import { Subscriber } from '../support/subscriber.ts';
-import { append, newBackupId, truthOf, writeAll } from '../support/writing.ts';
+import { append, newBackup, newBackupId, truthOf, writeAll } from '../support/writing.ts';
 
 /** Nobody is woken by looking: what arrives in time was rung for. */
 const TAIL_POLL = '60s';
@@ -59,6 +62,22 @@ if (hasPgbouncer)
         await subscriber.received(400);
         subscriber.history.complete(truth);
       }
+    });
+
+    it('callers that leave take their statements with them, and the pooler goes on', async () => {
+      const backupIds = await Promise.all(Array.from({ length: 5 }, () => newBackup(one)));
+      {
+        await using _lock = await locked(database, 'select from backup_controllers for update');
+        const gone = backupIds.map(backupId => one.controllers.deleteController({ backupId }, { timeoutMs: 500 }));
+        for (const call of gone) await endsWith(call, 'DEADLINE_EXCEEDED');
+        await eventually(async () => {
+          const waiting = await database.query(
+            "select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'",
+          );
+          assert.equal(waiting.length, 0);
+        });
+      }
+      for (const backupId of backupIds) await one.controllers.getController({ backupId });
     });
 
     it('a claim that waits is woken by work on the other replica', async () => {

@@ -1,8 +1,8 @@
-import { existsSync, mkdtempSync, rmSync, statfsSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { type EmbeddedPostgres, startEmbeddedPostgres } from '../../src/db/embedded.ts';
 import { createTemplate, dropTemplate } from './database.ts';
+import { fastFolder } from './fast-folder.ts';
 import { type Pooler, startPgbouncer } from './pgbouncer.ts';
 
 let embedded: EmbeddedPostgres | undefined;
@@ -32,12 +32,4 @@ export async function mochaGlobalTeardown(): Promise<void> {
   await dropTemplate();
   await embedded?.[Symbol.asyncDispose]();
   if (folder) rmSync(folder, { recursive: true, force: true });
-}
-
-// In memory where there is enough: a database of a test's own is 300 files, 350 ms on a disk and 25 there.
-function fastFolder(): string {
-  const memory = '/dev/shm';
-  if (!existsSync(memory)) return tmpdir();
-  const { bavail, bsize } = statfsSync(memory);
-  return bavail * bsize > 2 ** 31 ? memory : tmpdir();
 }

@@ -43,6 +43,13 @@ const table: Record<Name, Setting> = {
     good: { 'postgresql://a:b@c:5/d': 'postgresql://a:b@c:5/d' },
     bad: ['', 'c:5/d', 'mysql://c/d'],
   },
+  DATABASE_READ_URL: {
+    unset: undefined,
+    good: { 'postgresql://a:b@c:5/d': 'postgresql://a:b@c:5/d' },
+    bad: ['', 'c:5/d', 'mysql://c/d'],
+    beside: { DATABASE_URL: 'postgresql://c/d' },
+  },
+  READ_LAG: { unset: 0, good: { '0s': 0, '500ms': 500, '1m': 60_000 }, bad: ['', '1', '61s', '1d'] },
   MIGRATE: { unset: 'on', good: { on: 'on', off: 'off' }, bad: ['', 'ON', 'true', '1'] },
   ENGINE: {
     unset: 'plain',

@@ -6,6 +6,7 @@ import { printable } from '../terminal/text.ts';
 import { durationText, millisOf, relative } from '../terminal/times.ts';
 import { bad, type Check, ok, warning } from './check.ts';
 import { database, schema } from './database.ts';
+import { standby } from './standby.ts';
 
 /** What a replica says of itself, judged; `nowMs` is this machine's clock when it said so. */
 export function describe(replica: DescribeReplicaResponse, nowMs: number): Check[] {
@@ -15,6 +16,7 @@ export function describe(replica: DescribeReplicaResponse, nowMs: number): Check
     clock(millisOf(replica.clockTime!) - nowMs),
     ...database(replica.database!),
     ...schema(replica.schema),
+    ...standby(replica.standby),
     listener(replica.listener!),
     retention(replica.retention!, millisOf(replica.clockTime!)),
   ];

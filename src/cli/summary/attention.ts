@@ -37,7 +37,7 @@ export function attention({ controllers, courses, ended, nowMs, windowMs }: Situ
   add(
     ended.lost > 0,
     'red',
-    `${many(ended.lost, 'run was', 'runs were')} lost with their worker in the last ${durationText(windowMs)}`,
+    `${many(ended.lost, 'run was lost with its worker', 'runs were lost with their workers')} in the last ${durationText(windowMs)}`,
     'the log of each says which worker: backupctl controllers list --status finished-err',
   );
   add(

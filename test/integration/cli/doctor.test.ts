@@ -51,7 +51,11 @@ describe('backupctl doctor', function () {
   });
 
   it('says what is wrong with a replica, and how to mend it, and ends with 1', async () => {
-    await using backend = await startBackend({ settings: { NOTIFY: 'off', HEALTH_INTERVAL: '20ms' } });
+    const DATABASE_READ_URL = process.env['TEST_DATABASE_URL']!;
+    await using backend = await startBackend({
+      settings: { NOTIFY: 'off', HEALTH_INTERVAL: '20ms', DATABASE_READ_URL },
+    });
+    await eventually(() => assert.equal(backend.app.standby!.state, 'PROMOTED'));
     await using cable = await Cable.start(new URL(backend.database.url));
     const url = Object.assign(new URL(backend.database.url), { hostname: '127.0.0.1', port: String(cable.port) }).href;
     const settings = {
@@ -66,6 +70,8 @@ describe('backupctl doctor', function () {
     assert.equal(off.code, 0);
     assert.equal(off.named('listener').state, 'warning');
     assert.equal(off.named('retention').state, 'warning');
+    assert.equal(off.named('standby').state, 'warning');
+    assert.match(off.named('standby').text, /^is no standby/);
 
     await backend.database.query("insert into backup_migrations (name) values ('Migration29990101000000')");
     const newer = await examined(backend.address);

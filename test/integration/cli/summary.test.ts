@@ -50,7 +50,7 @@ describe('backupctl summary', function () {
     assert.deepEqual(text.split('\n').slice(2), [
       '! work waits and no worker holds any (is a worker running? backupctl controllers list --status awaiting)',
       '! 1 course has failed (backupctl courses report --status error)',
-      '! 1 run was lost with their worker in the last 1d (the log of each says which worker: backupctl controllers list --status finished-err)',
+      '! 1 run was lost with its worker in the last 1d (the log of each says which worker: backupctl controllers list --status finished-err)',
       '! 2 courses are due, the longest for HOURS (backupctl courses due)',
       '! 1 run waits for a worker, the longest for HOURS (backupctl controllers list --status awaiting)',
       '',

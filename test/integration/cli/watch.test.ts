@@ -19,6 +19,8 @@ describe('backupctl controllers watch', function () {
     const [slow, fast] = [await begun(51n), await begun(52n)];
     await using watch = onTerminal(backend.address, ['controllers', 'watch', '--purpose', '951,952,953'], size);
     const screen = () => terminalAfter(watch.out(), size);
+    // What was reported before it looked has no rate.
+    await shows(watch, screen, [/course 51 /, /course 52 /]);
     await slow.report(0.1);
     await fast.report(0.5);
     await shows(watch, screen, [

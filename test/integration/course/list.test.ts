@@ -60,6 +60,13 @@ describe('The filters of CourseService.ListCourses', () => {
     });
   });
 
+  it('find what is due because somebody has asked for it, whatever its start', async () => {
+    const courseId = newCourse();
+    await insert(backend.database, [{ courseId, status: COLUMN.OK }]);
+    await backend.courses.runCourseNow({ courseId });
+    assert.deepEqual(await found({ due: true }, [courseId]), [courseId]);
+  });
+
   it('find what has been due for longer than a time', async () => {
     await inOneSecond(async now => {
       const ids = (await withNext([0n, now - 11n, now - 10n, now - 9n, now, now + 10n])) as [bigint, ...bigint[]];

@@ -20,6 +20,7 @@ import { download } from '../../../src/payload/download.ts';
 import { dropStaleChunks } from '../../../src/payload/stale.ts';
 import { Upload } from '../../../src/payload/upload.ts';
 import { forgetAnswers } from '../../../src/request/forget.ts';
+import { Archive, type Logs } from '../../../src/segment/archive.ts';
 import { startPositions } from '../../../src/tail/start.ts';
 import { claim, type Held } from '../../../src/work/claim.ts';
 import { report } from '../../../src/work/report.ts';
@@ -27,6 +28,12 @@ import { settle } from '../../../src/work/settle.ts';
 import { createEmptyDatabase, type Database } from '../../support/database.ts';
 import { type Explained, explaining } from '../../support/plans.ts';
 import { newBackupId } from '../../support/writing.ts';
+
+/** Of which nothing has left the table. */
+const logsOf = (pool: pg.Pool): Logs => ({
+  pool,
+  archive: new Archive({ pool, store: undefined, cacheBytes: 0, lost: () => {} }),
+});
 
 // A plan for any parameters is made once a statement has been seen five times, and then kept.
 const TIMES = 7;
@@ -87,33 +94,38 @@ describe('On a partitioned database', function () {
       },
     ],
     ['what is new in a log', 'hot', (pool, id) => readNews(pool, [{ backupId: id, lastId: 10n }], 1000)],
-    ['a page of a tail', 'hot', (pool, id) => readAfter(pool, id, start, page)],
+    ['a page of a tail', 'hot', (pool, id) => readAfter(logsOf(pool), id, start, page)],
     [
       'a page of long messages',
       'hot',
       async (pool, id) => {
         await append(sqlOn(pool), id, [entry('x'.repeat(4000))]);
-        await readAfter(pool, id, { id: 20n, fingerprint: '' }, { ...page, upTo: 21n });
+        await readAfter(logsOf(pool), id, { id: 20n, fingerprint: '' }, { ...page, upTo: 21n });
       },
     ],
     [
       'the start of a tail by number',
       'main',
-      (pool, id) => startPositions(pool, [id], { from: 'last', entries: 5 }, 30),
+      (pool, id) => startPositions(logsOf(pool), [id], { from: 'last', entries: 5 }, 30),
     ],
     [
       'the start of a tail by time',
       'main',
-      (pool, id) => startPositions(pool, [id], { from: 'time', seconds: 1n, nanos: 0 }, 30),
+      (pool, id) => startPositions(logsOf(pool), [id], { from: 'time', seconds: 1n, nanos: 0 }, 30),
     ],
-    ['where a log was at a time', 'hot', (pool, id) => readIdsAt(pool, [id], 1_700_000_000_000_000n)],
-    ['a list', 'main', (pool, id) => listRuns(pool, [{ id: 1n, backupId: id }], anything, undefined, limits, 1)],
+    ['where a log was at a time', 'hot', (pool, id) => readIdsAt(logsOf(pool), [id], 1_700_000_000_000_000n)],
+    [
+      'a list',
+      'main',
+      (pool, id) => listRuns(logsOf(pool), [{ id: 1n, backupId: id }], anything, undefined, limits, 1),
+    ],
     [
       'a list by text',
       'main',
-      (pool, id) => listRuns(pool, [{ id: 1n, backupId: id }], { ...anything, text: 'l' }, undefined, limits, 1),
+      (pool, id) =>
+        listRuns(logsOf(pool), [{ id: 1n, backupId: id }], { ...anything, text: 'l' }, undefined, limits, 1),
     ],
-    ['a count by level', 'main', (pool, id) => countLevels(pool, [id], anything)],
+    ['a count by level', 'main', (pool, id) => countLevels(logsOf(pool), [id], anything)],
     [
       'a purge of old entries',
       'main',
@@ -180,7 +192,7 @@ describe('On a partitioned database', function () {
         news,
         own.filter(table => /^backup_logs_/.test(table)),
       );
-      assert.deepEqual(without(await main.touched(() => countLevels(main.pool, ids, anything)), own), []);
+      assert.deepEqual(without(await main.touched(() => countLevels(logsOf(main.pool), ids, anything)), own), []);
     }
   });
 

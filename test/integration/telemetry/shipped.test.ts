@@ -20,7 +20,9 @@ describe('What is shipped for those who watch', function () {
   let told: Scrape;
   before(async () => {
     const settings = { METRICS_LISTEN: '127.0.0.1:0', RETENTION: '30d', SEGMENT_STORE: 'file:///nowhere' };
-    backend = await startBackend({ settings });
+    // Of a standby that is not fit, as that of a server which is none, there is as much to tell.
+    const standby = { DATABASE_READ_URL: process.env['TEST_DATABASE_URL']! };
+    backend = await startBackend({ settings: { ...settings, ...standby } });
     const backupId = await newBackup(backend);
     await append(backend, newBackupId(), ['a line']);
     await backend.controllers.getController({ backupId });
@@ -142,6 +144,8 @@ describe('What is shipped for those who watch', function () {
 const ofProcess: Record<string, number> = {
   nodejs_eventloop_lag_p99_seconds: 0.01,
   process_resident_memory_bytes: 1e8,
+  backup_standby_read: 1,
+  backup_standby_lag_seconds: 0.01,
 };
 
 /** What makes an alert fire, and after how many minutes it does. */
@@ -186,6 +190,7 @@ const reasons: Record<string, { series: Record<string, string>; after: number }>
   BackupEventLoopLag: { series: { 'nodejs_eventloop_lag_p99_seconds{job="backup-management"}': '0.3x60' }, after: 6 },
   BackupMemory: { series: { 'process_resident_memory_bytes{job="backup-management"}': '1100000000x60' }, after: 11 },
   BackupDoorbellSilent: { series: { 'backup_doorbell_connected{instance="a"}': '0x60' }, after: 3 },
+  BackupStandbyNotRead: { series: { 'backup_standby_read{instance="a"}': '0x60' }, after: 6 },
   BackupRetentionNotRunning: {
     series: {
       'backup_retention_last_round_timestamp_seconds{instance="a"}': '0x60',

@@ -199,7 +199,7 @@ export type CourseFilter = Message<"backup.v1.CourseFilter"> & {
   statuses: CourseStatus[];
 
   /**
-   * Only those whose next start has come.
+   * Only those whose next start has come, and those that are QUEUED.
    *
    * @generated from field: bool due = 2;
    */

@@ -1426,6 +1426,9 @@ export const LogOrderSchema: GenEnum<LogOrder> = /*@__PURE__*/
  * (DATABASE_UNAVAILABLE, DRAINING), DEADLINE_EXCEEDED and INTERNAL; where the service asks who calls, UNAUTHENTICATED (UNAUTHENTICATED,
  * TOKEN_EXPIRED), PERMISSION_DENIED (SCOPE_MISSING) and UNAVAILABLE (KEYS_UNAVAILABLE).
  *
+ * Old entries of finished logs may have been moved to an object store (a setting). Everything is answered as before; ListLogs, TailLogs,
+ * SummarizeLogs and PurgeLogs may then also answer UNAVAILABLE (SEGMENTS_UNAVAILABLE) and DATA_LOSS (SEGMENT_LOST), where they need what is there.
+ *
  * @generated from service backup.v1.LogService
  */
 export const LogService: GenService<{

@@ -2,18 +2,18 @@
 // @generated from file backup/v1/replica.proto (package backup.v1, syntax proto3)
 /* eslint-disable */
 
-import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
-import { fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
+import type { GenEnum, GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
+import { enumDesc, fileDesc, messageDesc, serviceDesc } from "@bufbuild/protobuf/codegenv2";
 import { file_backup_v1_scope } from "./scope_pb.ts";
 import type { Duration, Timestamp } from "@bufbuild/protobuf/wkt";
 import { file_google_protobuf_duration, file_google_protobuf_timestamp } from "@bufbuild/protobuf/wkt";
-import type { Message } from "@bufbuild/protobuf";
+import type { Message, UnknownEnum } from "@bufbuild/protobuf";
 
 /**
  * Describes the file backup/v1/replica.proto.
  */
 export const file_backup_v1_replica: GenFile = /*@__PURE__*/
-  fileDesc("ChdiYWNrdXAvdjEvcmVwbGljYS5wcm90bxIJYmFja3VwLnYxIhgKFkRlc2NyaWJlUmVwbGljYVJlcXVlc3QipwMKF0Rlc2NyaWJlUmVwbGljYVJlc3BvbnNlEg8KB3ZlcnNpb24YASABKAkSEgoKcmVwbGljYV9pZBgCIAEoCRIMCgRob3N0GAMgASgJEi4KCnN0YXJ0X3RpbWUYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi4KCmNsb2NrX3RpbWUYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEiEKBmNhbGxlchgGIAEoCzIRLmJhY2t1cC52MS5DYWxsZXISKgoIZGF0YWJhc2UYByABKAsyGC5iYWNrdXAudjEuRGF0YWJhc2VTdGF0ZRImCgZzY2hlbWEYCCABKAsyFi5iYWNrdXAudjEuU2NoZW1hU3RhdGUSKgoIbGlzdGVuZXIYCSABKAsyGC5iYWNrdXAudjEuTGlzdGVuZXJTdGF0ZRIsCglyZXRlbnRpb24YCiABKAsyGS5iYWNrdXAudjEuUmV0ZW50aW9uU3RhdGUSKAoGbGltaXRzGAsgASgLMhguYmFja3VwLnYxLlJlcGxpY2FMaW1pdHMiVwoGQ2FsbGVyEgwKBG5hbWUYASABKAkSDgoGc2NvcGVzGAIgAygJEi8KC2V4cGlyZV90aW1lGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCLnAQoNRGF0YWJhc2VTdGF0ZRIRCglyZWFjaGFibGUYASABKAgSEAoIZW1iZWRkZWQYAiABKAgSDwoHdmVyc2lvbhgDIAEoCRIRCglyZWFkX29ubHkYBCABKAgSLQoKcm91bmRfdHJpcBgFIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIuCgpjbG9ja190aW1lGAYgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIuCgtjbG9ja19haGVhZBgHIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbiJACgtTY2hlbWFTdGF0ZRIPCgdhcHBsaWVkGAEgAygJEg8KB21pc3NpbmcYAiADKAkSDwoHdW5rbm93bhgDIAMoCSJICg1MaXN0ZW5lclN0YXRlEg8KB2VuYWJsZWQYASABKAgSEQoJY29ubmVjdGVkGAIgASgIEhMKC2Nvbm5lY3Rpb25zGAMgASgDIokCCg5SZXRlbnRpb25TdGF0ZRIsCgl1bmNoYW5nZWQYASABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SLQoKc2V0dGluZ191aRgCIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhInCgRsb2dzGAMgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEg8KB2RyeV9ydW4YBCABKAgSKwoIaW50ZXJ2YWwYBSABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SMwoPbGFzdF9yb3VuZF90aW1lGAYgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCLxAQoNUmVwbGljYUxpbWl0cxIVCg1tZXNzYWdlX2J5dGVzGAEgASgDEhkKEWxvZ19tZXNzYWdlX2J5dGVzGAIgASgDEhUKDXBheWxvYWRfYnl0ZXMYAyABKAMSDQoFY2FsbHMYBCABKAMSDwoHc3RyZWFtcxgFIAEoAxITCgtjb25uZWN0aW9ucxgGIAEoAxIvCgxjYWxsX3RpbWVvdXQYByABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SMQoObGVhc2VfZHVyYXRpb24YCCABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24ycAoOUmVwbGljYVNlcnZpY2USXgoPRGVzY3JpYmVSZXBsaWNhEiEuYmFja3VwLnYxLkRlc2NyaWJlUmVwbGljYVJlcXVlc3QaIi5iYWNrdXAudjEuRGVzY3JpYmVSZXBsaWNhUmVzcG9uc2UiBJC1GAFiBnByb3RvMw", [file_backup_v1_scope, file_google_protobuf_duration, file_google_protobuf_timestamp]);
+  fileDesc("ChdiYWNrdXAvdjEvcmVwbGljYS5wcm90bxIJYmFja3VwLnYxIhgKFkRlc2NyaWJlUmVwbGljYVJlcXVlc3Qi0QMKF0Rlc2NyaWJlUmVwbGljYVJlc3BvbnNlEg8KB3ZlcnNpb24YASABKAkSEgoKcmVwbGljYV9pZBgCIAEoCRIMCgRob3N0GAMgASgJEi4KCnN0YXJ0X3RpbWUYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi4KCmNsb2NrX3RpbWUYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEiEKBmNhbGxlchgGIAEoCzIRLmJhY2t1cC52MS5DYWxsZXISKgoIZGF0YWJhc2UYByABKAsyGC5iYWNrdXAudjEuRGF0YWJhc2VTdGF0ZRImCgZzY2hlbWEYCCABKAsyFi5iYWNrdXAudjEuU2NoZW1hU3RhdGUSKgoIbGlzdGVuZXIYCSABKAsyGC5iYWNrdXAudjEuTGlzdGVuZXJTdGF0ZRIsCglyZXRlbnRpb24YCiABKAsyGS5iYWNrdXAudjEuUmV0ZW50aW9uU3RhdGUSKAoGbGltaXRzGAsgASgLMhguYmFja3VwLnYxLlJlcGxpY2FMaW1pdHMSKAoHc3RhbmRieRgMIAEoCzIXLmJhY2t1cC52MS5TdGFuZGJ5U3RhdGUiVwoGQ2FsbGVyEgwKBG5hbWUYASABKAkSDgoGc2NvcGVzGAIgAygJEi8KC2V4cGlyZV90aW1lGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCLnAQoNRGF0YWJhc2VTdGF0ZRIRCglyZWFjaGFibGUYASABKAgSEAoIZW1iZWRkZWQYAiABKAgSDwoHdmVyc2lvbhgDIAEoCRIRCglyZWFkX29ubHkYBCABKAgSLQoKcm91bmRfdHJpcBgFIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIuCgpjbG9ja190aW1lGAYgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIuCgtjbG9ja19haGVhZBgHIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbiLdAQoMU3RhbmRieVN0YXRlEiwKBXN0YXRlGAEgASgOMh0uYmFja3VwLnYxLlN0YW5kYnlTdGF0ZS5TdGF0ZRImCgNsYWcYAiABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24idwoFU3RhdGUSFQoRU1RBVEVfVU5TUEVDSUZJRUQQABIOCgpTVEFURV9SRUFEEAESDgoKU1RBVEVfQVdBWRACEhAKDFNUQVRFX0JFSElORBADEhIKDlNUQVRFX1BST01PVEVEEAQSEQoNU1RBVEVfRk9SRUlHThAFIkAKC1NjaGVtYVN0YXRlEg8KB2FwcGxpZWQYASADKAkSDwoHbWlzc2luZxgCIAMoCRIPCgd1bmtub3duGAMgAygJIkgKDUxpc3RlbmVyU3RhdGUSDwoHZW5hYmxlZBgBIAEoCBIRCgljb25uZWN0ZWQYAiABKAgSEwoLY29ubmVjdGlvbnMYAyABKAMiiQIKDlJldGVudGlvblN0YXRlEiwKCXVuY2hhbmdlZBgBIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhItCgpzZXR0aW5nX3VpGAIgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEicKBGxvZ3MYAyABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SDwoHZHJ5X3J1bhgEIAEoCBIrCghpbnRlcnZhbBgFIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIzCg9sYXN0X3JvdW5kX3RpbWUYBiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIvEBCg1SZXBsaWNhTGltaXRzEhUKDW1lc3NhZ2VfYnl0ZXMYASABKAMSGQoRbG9nX21lc3NhZ2VfYnl0ZXMYAiABKAMSFQoNcGF5bG9hZF9ieXRlcxgDIAEoAxINCgVjYWxscxgEIAEoAxIPCgdzdHJlYW1zGAUgASgDEhMKC2Nvbm5lY3Rpb25zGAYgASgDEi8KDGNhbGxfdGltZW91dBgHIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIxCg5sZWFzZV9kdXJhdGlvbhgIIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbjJwCg5SZXBsaWNhU2VydmljZRJeCg9EZXNjcmliZVJlcGxpY2ESIS5iYWNrdXAudjEuRGVzY3JpYmVSZXBsaWNhUmVxdWVzdBoiLmJhY2t1cC52MS5EZXNjcmliZVJlcGxpY2FSZXNwb25zZSIEkLUYAWIGcHJvdG8z", [file_backup_v1_scope, file_google_protobuf_duration, file_google_protobuf_timestamp]);
 
 /**
  * Nothing to say: it is the replica that is called.
@@ -112,6 +112,13 @@ export type DescribeReplicaResponse = Message<"backup.v1.DescribeReplicaResponse
    * @generated from field: backup.v1.ReplicaLimits limits = 11;
    */
   limits?: ReplicaLimits | undefined;
+
+  /**
+   * The standby that lists, summaries and the history of tails are read from. Absent where none is set.
+   *
+   * @generated from field: backup.v1.StandbyState standby = 12;
+   */
+  standby?: StandbyState | undefined;
 };
 
 /**
@@ -220,6 +227,96 @@ export const DatabaseStateSchema: GenMessage<DatabaseState> = /*@__PURE__*/
   messageDesc(file_backup_v1_replica, 3);
 
 /**
+ * A standby as a replica found it when it looked last: twice a second, later when it takes long to answer.
+ *
+ * @generated from message backup.v1.StandbyState
+ */
+export type StandbyState = Message<"backup.v1.StandbyState"> & {
+  /**
+   * How it stands.
+   *
+   * @generated from field: backup.v1.StandbyState.State state = 1;
+   */
+  state: StandbyState_State;
+
+  /**
+   * By how much it is behind at most; while it is not read from it grows.
+   *
+   * @generated from field: google.protobuf.Duration lag = 2;
+   */
+  lag?: Duration | undefined;
+};
+
+/**
+ * Describes the message backup.v1.StandbyState.
+ * Use `create(StandbyStateSchema)` to create a new message.
+ */
+export const StandbyStateSchema: GenMessage<StandbyState> = /*@__PURE__*/
+  messageDesc(file_backup_v1_replica, 4);
+
+/**
+ * Whether it is read from, or why not.
+ *
+ * @generated from enum backup.v1.StandbyState.State
+ */
+export const StandbyState_State = {
+  /**
+   * Never sent.
+   *
+   * @generated from enum value: STATE_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED: 0,
+
+  /**
+   * It is read from.
+   *
+   * @generated from enum value: STATE_READ = 1;
+   */
+  READ: 1,
+
+  /**
+   * It does not answer.
+   *
+   * @generated from enum value: STATE_AWAY = 2;
+   */
+  AWAY: 2,
+
+  /**
+   * It is further behind than what is read there may be.
+   *
+   * @generated from enum value: STATE_BEHIND = 3;
+   */
+  BEHIND: 3,
+
+  /**
+   * It is a primary: it never was a standby, or has taken over.
+   *
+   * @generated from enum value: STATE_PROMOTED = 4;
+   */
+  PROMOTED: 4,
+
+  /**
+   * It is of another database, or follows another history of this one: that before a failover.
+   *
+   * @generated from enum value: STATE_FOREIGN = 5;
+   */
+  FOREIGN: 5,
+} as const;
+
+/**
+ * Whether it is read from, or why not.
+ *
+ * @generated from enum backup.v1.StandbyState.State
+ */
+export type StandbyState_State = (typeof StandbyState_State)[keyof typeof StandbyState_State] | UnknownEnum;
+
+/**
+ * Describes the enum backup.v1.StandbyState.State.
+ */
+export const StandbyState_StateSchema: GenEnum<StandbyState_State> = /*@__PURE__*/
+  enumDesc(file_backup_v1_replica, 4, 0);
+
+/**
  * Migrations by their names, in their order.
  *
  * @generated from message backup.v1.SchemaState
@@ -252,7 +349,7 @@ export type SchemaState = Message<"backup.v1.SchemaState"> & {
  * Use `create(SchemaStateSchema)` to create a new message.
  */
 export const SchemaStateSchema: GenMessage<SchemaState> = /*@__PURE__*/
-  messageDesc(file_backup_v1_replica, 4);
+  messageDesc(file_backup_v1_replica, 5);
 
 /**
  * The connection on which a replica hears of what others write.
@@ -287,7 +384,7 @@ export type ListenerState = Message<"backup.v1.ListenerState"> & {
  * Use `create(ListenerStateSchema)` to create a new message.
  */
 export const ListenerStateSchema: GenMessage<ListenerState> = /*@__PURE__*/
-  messageDesc(file_backup_v1_replica, 5);
+  messageDesc(file_backup_v1_replica, 6);
 
 /**
  * What goes by age, and whether it does.
@@ -343,7 +440,7 @@ export type RetentionState = Message<"backup.v1.RetentionState"> & {
  * Use `create(RetentionStateSchema)` to create a new message.
  */
 export const RetentionStateSchema: GenMessage<RetentionState> = /*@__PURE__*/
-  messageDesc(file_backup_v1_replica, 6);
+  messageDesc(file_backup_v1_replica, 7);
 
 /**
  * What callers meet first when they ask for much.
@@ -413,7 +510,7 @@ export type ReplicaLimits = Message<"backup.v1.ReplicaLimits"> & {
  * Use `create(ReplicaLimitsSchema)` to create a new message.
  */
 export const ReplicaLimitsSchema: GenMessage<ReplicaLimits> = /*@__PURE__*/
-  messageDesc(file_backup_v1_replica, 7);
+  messageDesc(file_backup_v1_replica, 8);
 
 /**
  * Replicas: what the one that answers is, and how it stands with what it needs.
