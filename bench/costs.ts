@@ -1,11 +1,9 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import pg from 'pg';
-import { ControllerService, Outcome } from '../src/gen/backup/v1/controller_pb.ts';
-import { createClient } from '../src/grpc/client.ts';
 import { alternate, compareCost, type Figure } from './figure.ts';
 import { fillControllers, CALLS as GETS, getAll } from './get.ts';
-import { controllersOf } from './lease.ts';
+import { claimAndFinish, controllersOf } from './lease.ts';
 import { grpcLog } from './log.ts';
 import { LINE } from './raw-append.ts';
 import { connect, createDatabase, processorMs, type Service, startService } from './service.ts';
@@ -59,7 +57,7 @@ export async function costs(serverUrl: string, rounds: number): Promise<Figure[]
       bytes: 32,
       async act() {
         await queue(pool, 2_000);
-        await concurrently(16, 2_000, () => claimAndFinish(channel));
+        await concurrently(16, 2_000, () => claimAndFinish(controllers, 'queue'));
       },
     },
     'report of progress': {
@@ -141,14 +139,4 @@ async function queue(pool: pg.Pool, jobs: number): Promise<void> {
      select md5(i::text || random()::text), 'backup', 'course', i, 'queue', 0, 70, 1, 700, 2 from generate_series(1, $1) i`,
     [jobs],
   );
-}
-
-async function claimAndFinish(channel: ReturnType<typeof connect>): Promise<void> {
-  const client = createClient(ControllerService, channel);
-  const { claimed } = await client.claimControllers({ worker: 'bench', filter: { format: 'queue' } });
-  const [one] = claimed;
-  if (!one) throw new Error('nothing to claim');
-  const finish = { backupId: one.controller!.backupId, leaseToken: one.leaseToken, outcome: Outcome.SUCCEEDED };
-  const { results } = await client.finishControllers({ finishes: [finish] });
-  if (results[0]!.error) throw new Error('a lease was lost');
 }

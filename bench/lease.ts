@@ -1,5 +1,5 @@
 import pg from 'pg';
-import { ControllerService } from '../src/gen/backup/v1/controller_pb.ts';
+import { ControllerService, Outcome } from '../src/gen/backup/v1/controller_pb.ts';
 import { createClient } from '../src/grpc/client.ts';
 
 export type Lease = { backupId: string; leaseToken: string };
@@ -23,4 +23,14 @@ export async function claim(url: string, controllers: Controllers, count: number
   const { claimed } = await controllers.claimControllers({ worker: 'bench', maxControllers: count, leaseDuration });
   if (claimed.length !== count) throw new Error(`${claimed.length} of ${count} runs were claimed`);
   return claimed.map(({ controller, leaseToken }) => ({ backupId: controller!.backupId, leaseToken }));
+}
+
+/** Claims one run of this format (empty: of any) and finishes it. */
+export async function claimAndFinish(controllers: Controllers, format = ''): Promise<void> {
+  const { claimed } = await controllers.claimControllers({ worker: 'bench', filter: { format } });
+  const [one] = claimed;
+  if (!one) throw new Error('nothing to claim');
+  const finish = { backupId: one.controller!.backupId, leaseToken: one.leaseToken, outcome: Outcome.SUCCEEDED };
+  const { results } = await controllers.finishControllers({ finishes: [finish] });
+  if (results[0]!.error) throw new Error('a lease was lost');
 }

@@ -1,8 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import pg from 'pg';
-import { ControllerService, Outcome } from '../src/gen/backup/v1/controller_pb.ts';
-import { createClient } from '../src/grpc/client.ts';
 import { alternate, compareCost, type Figure } from './figure.ts';
+import { claimAndFinish, controllersOf } from './lease.ts';
 import { connect, createDatabase, processorMs, type Service, startService } from './service.ts';
 
 const COUNTS = [1, 2, 4, 8];
@@ -78,24 +77,15 @@ async function committed(pool: pg.Pool): Promise<number> {
 
 async function work(services: Service[]): Promise<void> {
   const channels = services.map(({ address }) => connect(address));
-  const clients = channels.map(channel => createClient(ControllerService, channel));
+  const clients = channels.map(controllersOf);
   const began = performance.now();
   const runs: Promise<void>[] = [];
   for (let i = 0; i < RUNS; i++) {
     await delay(Math.max(0, began + (i * 1000) / PACE.perSecond - performance.now()));
-    runs.push(run(clients[i % clients.length]!));
+    runs.push(claimAndFinish(clients[i % clients.length]!));
   }
   await Promise.all(runs);
   for (const channel of channels) channel.close();
-}
-
-async function run(client: ReturnType<typeof createClient<typeof ControllerService>>): Promise<void> {
-  const { claimed } = await client.claimControllers({ worker: 'bench' });
-  const [one] = claimed;
-  if (!one) throw new Error('nothing to claim');
-  const finish = { backupId: one.controller!.backupId, leaseToken: one.leaseToken, outcome: Outcome.SUCCEEDED };
-  const { results } = await client.finishControllers({ finishes: [finish] });
-  if (results[0]!.error) throw new Error('a lease was lost');
 }
 
 async function fill(pool: pg.Pool): Promise<void> {

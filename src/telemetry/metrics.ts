@@ -86,9 +86,10 @@ export class Metrics {
       async collect() {
         const now = await values();
         this.reset();
-        if (now === undefined) this.remove();
+        // With labels nothing is left after the reset.
+        if (now === undefined && label.length === 0) this.remove();
         else if (typeof now === 'number') this.inc(now);
-        else for (const [labels, value] of now) this.inc(labels, value);
+        else for (const [labels, value] of now ?? []) this.inc(labels, value);
       },
     });
   }

@@ -30,7 +30,7 @@ import { eventually } from '../support/eventually.ts';
 import { examples, prepare } from '../support/examples.ts';
 import { Issuer } from '../support/issuer.ts';
 import { run } from '../support/process.ts';
-import { startSecured } from '../support/secured.ts';
+import { renewedToken, startSecured } from '../support/secured.ts';
 import { append, finish, newBackup } from '../support/writing.ts';
 
 const root = join(import.meta.dirname, '../..');
@@ -157,13 +157,11 @@ if (grpcio) {
       const authority = await Authority.create();
       await using secured = await startSecured(authority, { issuer, settings: { TOKEN_SKEW: '1ms' } });
       const lasting = secured.as({ token: await issuer.token('read write work', { lifetime: 600 }) });
-      const renew = async () => secured.files.put('token', await issuer.token('read', { lifetime: 2 }));
-      const file = await renew();
-      const renewing = setInterval(renew, 300);
+      using token = await renewedToken(secured, issuer, 'read');
       const folder = await mkdtemp(join(tmpdir(), 'follow-'));
       try {
         const backupId = await newBackup(lasting);
-        const env = { CLIENT_TLS_CA: secured.files.path('authority.crt'), CLIENT_TOKEN_FILE: file };
+        const env = { CLIENT_TLS_CA: secured.files.path('authority.crt'), CLIENT_TOKEN_FILE: token.path };
         const address = secured.replica.address.replace('127.0.0.1', 'localhost');
         const follow = () => run(python, ['-B', 'examples/python/follow.py', address, folder, backupId], env);
         const written = async () => (await readFile(join(folder, 'log.txt'), 'utf8')).split('\n').slice(0, -1);
@@ -192,7 +190,6 @@ if (grpcio) {
           Array.from({ length: line }, (_, i) => `${backupId} ${i + 1} LOG_LEVEL_INFO "line ${i + 1}"`),
         );
       } finally {
-        clearInterval(renewing);
         await rm(folder, { recursive: true });
       }
     });

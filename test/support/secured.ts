@@ -72,6 +72,18 @@ export async function startSecured(
   };
 }
 
+/** A file with a token of these scopes that lasts for 2 s, and is always a fresh one. */
+export async function renewedToken(
+  { files }: Secured,
+  issuer: Issuer,
+  scopes: string,
+): Promise<Disposable & { path: string }> {
+  const renew = async () => files.put('token', await issuer.token(scopes, { lifetime: 2 }));
+  const path = await renew();
+  const renewing = setInterval(renew, 300);
+  return { path, [Symbol.dispose]: () => clearInterval(renewing) };
+}
+
 function credentialsOf({ token, pair, trusts }: Who, authority: Authority) {
   const [key, cert] = pair ? [Buffer.from(pair.key), Buffer.from(pair.cert)] : [null, null];
   const tls = credentials.createSsl(Buffer.from((trusts ?? authority).pem), key, cert);

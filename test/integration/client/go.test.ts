@@ -9,7 +9,7 @@ import { Cable } from '../../support/cable.ts';
 import { eventually } from '../../support/eventually.ts';
 import { Issuer } from '../../support/issuer.ts';
 import { repository, run } from '../../support/process.ts';
-import { startSecured } from '../../support/secured.ts';
+import { renewedToken, startSecured } from '../../support/secured.ts';
 import { append, finish, newBackup } from '../../support/writing.ts';
 
 const go = spawnSync('go', ['version']).status === 0 && existsSync('/usr/share/gocode/src/google.golang.org/grpc');
@@ -55,22 +55,16 @@ if (go) {
       const [issuer, authority] = [await Issuer.create(), await Authority.create()];
       await using secured = await startSecured(authority, { issuer, settings: { TOKEN_SKEW: '1ms' } });
       const lasting = secured.as({ token: await issuer.token('read write work', { lifetime: 600 }) });
-      const renew = async () => secured.files.put('token', await issuer.token('read', { lifetime: 2 }));
-      const file = await renew();
-      const renewing = setInterval(renew, 300);
-      try {
-        const backupId = await newBackup(lasting);
-        await append(lasting, backupId, ['the first line']);
-        const env = { CLIENT_TLS_CA: secured.files.path('authority.crt'), CLIENT_TOKEN_FILE: file };
-        await using tailing = run(tail, [secured.replica.address.replace('127.0.0.1', 'localhost'), backupId], env);
-        await eventually(() => assert.match(tailing.output(), /TOKEN_EXPIRED/), 20_000);
-        await append(lasting, backupId, ['the last line']);
-        await finish(lasting, backupId);
-        assert.equal(await tailing.exit(), 0, tailing.output());
-        assert.equal(entriesOf(tailing.output()).length, 2, tailing.output());
-      } finally {
-        clearInterval(renewing);
-      }
+      using token = await renewedToken(secured, issuer, 'read');
+      const backupId = await newBackup(lasting);
+      await append(lasting, backupId, ['the first line']);
+      const env = { CLIENT_TLS_CA: secured.files.path('authority.crt'), CLIENT_TOKEN_FILE: token.path };
+      await using tailing = run(tail, [secured.replica.address.replace('127.0.0.1', 'localhost'), backupId], env);
+      await eventually(() => assert.match(tailing.output(), /TOKEN_EXPIRED/), 20_000);
+      await append(lasting, backupId, ['the last line']);
+      await finish(lasting, backupId);
+      assert.equal(await tailing.exit(), 0, tailing.output());
+      assert.equal(entriesOf(tailing.output()).length, 2, tailing.output());
     });
   });
 } else {

@@ -3,7 +3,7 @@ import { Authority } from '../../support/authority.ts';
 import { eventually } from '../../support/eventually.ts';
 import { Issuer } from '../../support/issuer.ts';
 import { type Running, run } from '../../support/process.ts';
-import { type Secured, startSecured } from '../../support/secured.ts';
+import { renewedToken, type Secured, startSecured } from '../../support/secured.ts';
 import { append, finish, newBackup } from '../../support/writing.ts';
 
 describe('Against a service that is secured,', function () {
@@ -16,21 +16,15 @@ describe('Against a service that is secured,', function () {
   it('the canary goes on over many tokens, from a file that is written anew, and calls nothing lost', async () => {
     const issuer = await Issuer.create();
     await using secured = await startSecured(authority, { issuer, settings: { TOKEN_SKEW: '1ms' } });
-    const renew = async () => secured.files.put('token', await issuer.token('read work admin', { lifetime: 2 }));
-    const file = await renew();
-    const renewing = setInterval(renew, 300);
-    try {
-      await using canary = watch(secured, ['--token-file', file, '--rate', '20', '--duration', '6s']);
-      assert.equal(await canary.exit(), 0, canary.output());
-      const { ok, written, replicas } = JSON.parse(canary.output().match(/^\{.*\}$/m)![0]);
-      assert.ok(ok && written > 60, canary.output());
-      assert.equal(replicas[0].delivered, written);
-      const tails = secured.lines().filter(({ method }) => method === 'backup.v1.LogService/TailLogs');
-      assert.ok(tails.length >= 3, 'no tail was ended by its token');
-      assert.ok(!canary.output().includes('does not work'), canary.output());
-    } finally {
-      clearInterval(renewing);
-    }
+    using token = await renewedToken(secured, issuer, 'read work admin');
+    await using canary = watch(secured, ['--token-file', token.path, '--rate', '20', '--duration', '6s']);
+    assert.equal(await canary.exit(), 0, canary.output());
+    const { ok, written, replicas } = JSON.parse(canary.output().match(/^\{.*\}$/m)![0]);
+    assert.ok(ok && written > 60, canary.output());
+    assert.equal(replicas[0].delivered, written);
+    const tails = secured.lines().filter(({ method }) => method === 'backup.v1.LogService/TailLogs');
+    assert.ok(tails.length >= 3, 'no tail was ended by its token');
+    assert.ok(!canary.output().includes('does not work'), canary.output());
   });
 
   it('the canary shows a certificate', async () => {
@@ -56,22 +50,16 @@ describe('Against a service that is secured,', function () {
     const issuer = await Issuer.create();
     await using secured = await startSecured(authority, { issuer, settings: { TOKEN_SKEW: '1ms' } });
     const lasting = secured.as({ token: await issuer.token('read write work', { lifetime: 600 }) });
-    const renew = async () => secured.files.put('token', await issuer.token('read', { lifetime: 2 }));
-    const file = await renew();
-    const renewing = setInterval(renew, 300);
-    try {
-      const backupId = await newBackup(lasting);
-      await append(lasting, backupId, ['the first line']);
-      const env = { CLIENT_TLS_CA: secured.files.path('authority.crt'), CLIENT_TOKEN_FILE: file };
-      await using tail = run('node', ['examples/tail.ts', addressOf(secured), backupId], env);
-      await eventually(() => assert.match(tail.output(), /TOKEN_EXPIRED/), 20_000);
-      await append(lasting, backupId, ['the last line']);
-      await finish(lasting, backupId);
-      assert.equal(await tail.exit(), 0, tail.output());
-      for (const line of ['the first line', 'the last line']) assert.equal(tail.output().split(line).length, 2);
-    } finally {
-      clearInterval(renewing);
-    }
+    using token = await renewedToken(secured, issuer, 'read');
+    const backupId = await newBackup(lasting);
+    await append(lasting, backupId, ['the first line']);
+    const env = { CLIENT_TLS_CA: secured.files.path('authority.crt'), CLIENT_TOKEN_FILE: token.path };
+    await using tail = run('node', ['examples/tail.ts', addressOf(secured), backupId], env);
+    await eventually(() => assert.match(tail.output(), /TOKEN_EXPIRED/), 20_000);
+    await append(lasting, backupId, ['the last line']);
+    await finish(lasting, backupId);
+    assert.equal(await tail.exit(), 0, tail.output());
+    for (const line of ['the first line', 'the last line']) assert.equal(tail.output().split(line).length, 2);
   });
 });
 

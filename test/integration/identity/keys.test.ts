@@ -76,13 +76,8 @@ describe('The keys of tokens', () => {
   });
 
   it('that are known serve on while their source is away, and others are UNAVAILABLE, not forged', async () => {
-    const issuer = await Issuer.create();
-    await using keys = await serveKeys(issuer);
-    const settings = { ...tokenSettings(keys.url), TOKEN_REFRESH: '100ms' };
-    await using secured = await startSecured(authority, { settings });
-    await works(secured, await issuer.token('work'));
-    keys.available = false;
-    await eventually(() => assert.match(said(secured), /cannot be read: Expected 200 OK/));
+    await using known = await startWithoutSource(authority);
+    const { issuer, keys, secured } = known;
     await works(secured, await issuer.token('work', { jti: 'a new token' }));
     await issuer.rotate();
     await eventually(async () => refused(works(secured, await issuer.token('work')), UNAVAILABLE));
@@ -91,13 +86,8 @@ describe('The keys of tokens', () => {
   });
 
   it('that are known serve on for an hour, and no longer', async () => {
-    const issuer = await Issuer.create();
-    await using keys = await serveKeys(issuer);
-    const settings = { ...tokenSettings(keys.url), TOKEN_REFRESH: '100ms' };
-    await using secured = await startSecured(authority, { settings });
-    await works(secured, await issuer.token('work'));
-    keys.available = false;
-    await eventually(() => assert.match(said(secured), /cannot be read: Expected 200 OK/));
+    await using known = await startWithoutSource(authority);
+    const { issuer, secured } = known;
     const token = await issuer.token('work', { lifetime: 7200 });
     const inMinutes = async (minutes: number, work: () => Promise<unknown>) => {
       mock.timers.enable({ apis: ['Date'], now: Date.now() + minutes * 60_000 });
@@ -144,6 +134,20 @@ describe('The keys of tokens', () => {
     );
   });
 });
+
+/** A service that knows the keys of an issuer, and cannot read them any more. */
+async function startWithoutSource(authority: Authority) {
+  await using starting = new AsyncDisposableStack();
+  const issuer = await Issuer.create();
+  const keys = starting.use(await serveKeys(issuer));
+  const settings = { ...tokenSettings(keys.url), TOKEN_REFRESH: '100ms' };
+  const secured = starting.use(await startSecured(authority, { settings }));
+  await works(secured, await issuer.token('work'));
+  keys.available = false;
+  await eventually(() => assert.match(said(secured), /cannot be read: Expected 200 OK/));
+  const open = starting.move();
+  return { issuer, keys, secured, [Symbol.asyncDispose]: () => open.disposeAsync() };
+}
 
 function works(secured: Secured, token: string): Promise<unknown> {
   return append(secured.as({ token }), newBackupId(), ['hello']);
