@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { parseSchedule } from './course/schedule.ts';
-import { type Engine, engines } from './db/engine.ts';
+import { engines } from './db/engine.ts';
 import { parseCertificateScopes } from './identity/certificate.ts';
 import { isLoopback, missingFor } from './identity/exposure.ts';
 import { parseLocation } from './segment/location.ts';
@@ -90,7 +90,9 @@ export const settings = z.object({
   ENGINE: z
     .enum(engines)
     .default('plain')
-    .describe('How the tables that grow are laid out: plain, or partitioned by backup id; the database has to be it'),
+    .describe(
+      'How the tables that grow are laid out: plain, partitioned by backup id, or spread by it over a cluster of Citus; the database has to be it',
+    ),
   DATA_DIR: file.default('.data/postgres').describe('Where the embedded PostgreSQL keeps its data'),
   LISTEN: z
     .string()
@@ -301,7 +303,7 @@ export const settings = z.object({
     .describe("Level of the service's own log: trace, debug, info, warn, error, fatal, silent"),
 });
 
-export type Config = Omit<z.output<typeof settings>, 'ENGINE'> & { ENGINE: Engine };
+export type Config = z.output<typeof settings>;
 
 type Disagreement = [name: keyof Config, problem: string];
 
@@ -311,6 +313,11 @@ function disagreements(config: Config): Disagreement[] {
   const found = NEEDS.filter(([name, other]) => config[name] !== undefined && config[other] === undefined).map(
     ([name, other]): Disagreement => [name, `needs ${other}`],
   );
+  if (config.ENGINE === 'citus' && !config.DATABASE_URL)
+    found.push(['ENGINE', 'needs DATABASE_URL: the embedded PostgreSQL is no cluster']);
+  // Each node has a standby of its own, and what one has replayed says nothing about the others.
+  if (config.ENGINE === 'citus' && config.DATABASE_READ_URL)
+    found.push(['DATABASE_READ_URL', 'is for one PostgreSQL and its standby, so not with ENGINE=citus']);
   if (config.DOORBELL_URL && config.NOTIFY === 'off') found.push(['DOORBELL_URL', 'says nothing with NOTIFY=off']);
   if (TLS_CLIENT_SCOPES && TOKEN_JWKS) found.push(['TLS_CLIENT_SCOPES', 'says nothing where tokens do (TOKEN_JWKS)']);
   const { SEGMENT_STORE, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY } = config;

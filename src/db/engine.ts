@@ -1,13 +1,13 @@
 import type { Sql } from './sql.ts';
 
 /**
- * How the tables that grow with every entry are laid out: `plain`, each one table; or `partitioned`, each divided by hash of the backup id.
- * Statements, entities and handlers are the same for both: what differs stands here and in `layout.ts`, which makes the tables.
+ * How the tables that grow with every entry are laid out: `plain`, each one table; `partitioned`, each divided by hash of the backup id; `citus`,
+ * spread over the nodes of a cluster by the same (`citus.ts`). Entities and handlers are the same for all, and statements for the first two: what
+ * differs stands here and in `layout.ts`, which makes the tables; for Citus beside what it differs from, by `onCitus()`.
  */
-export const engines = ['plain', 'partitioned'] as const;
+export const engines = ['plain', 'partitioned', 'citus'] as const;
 
-/** `citus` (`citus.ts`) is not offered: docs/scaling.md says what is missing. */
-export type Engine = (typeof engines)[number] | 'citus';
+export type Engine = (typeof engines)[number];
 
 /**
  * The tables that are divided: what comes with entries, requests and payloads, and is found by its backup id. Every key begins with that, so

@@ -33,7 +33,7 @@ const testSettings = {
   LISTEN: '127.0.0.1:0',
   SERVICE_LOG: 'silent',
   SHUTDOWN_GRACE: '2s',
-  ...(engine !== 'citus' && { ENGINE: engine }),
+  ENGINE: engine,
   RETENTION: 'off',
   RETENTION_SETTING_UI: 'off',
   ...(acceleratorsOff && { NOTIFY: 'off', TAIL_POLL: '20ms', SKIP_LOCKED: 'off' }),
@@ -62,8 +62,7 @@ export async function startReplica(
   log = pino({ level: process.env['TEST_SERVICE_LOG'] ?? 'silent' }),
 ): Promise<Replica> {
   const config = loadConfig({ ...testSettings, ...through(databaseUrl), ...settings });
-  // It is no value of the setting yet.
-  const app = await startApp(engine === 'citus' ? { ...config, ENGINE: engine } : config, log);
+  const app = await startApp(config, log);
   const address = `127.0.0.1:${app.port}`;
   const channel = connect(address);
   let closing: Promise<void> | undefined;

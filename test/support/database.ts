@@ -12,7 +12,7 @@ process.env['TEST_TEMPLATE'] ??= `backup_template_${process.pid}`;
 const TEMPLATE = process.env['TEST_TEMPLATE'];
 
 /** What this run of the suite has its databases laid out for. */
-export const engine: Engine = ([...engines, 'citus'] as const).find(name => name === process.env['ENGINE']) ?? 'plain';
+export const engine: Engine = engines.find(name => name === process.env['ENGINE']) ?? 'plain';
 
 /** A database of a test's own, migrated; cloned from a template in some 30 ms. */
 export type Database = AsyncDisposable & {

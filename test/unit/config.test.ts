@@ -53,8 +53,9 @@ const table: Record<Name, Setting> = {
   MIGRATE: { unset: 'on', good: { on: 'on', off: 'off' }, bad: ['', 'ON', 'true', '1'] },
   ENGINE: {
     unset: 'plain',
-    good: { plain: 'plain', partitioned: 'partitioned' },
-    bad: ['', 'PLAIN', 'citus', 'partitioned '],
+    good: { plain: 'plain', partitioned: 'partitioned', citus: 'citus' },
+    bad: ['', 'PLAIN', 'Citus', 'partitioned '],
+    beside: { DATABASE_URL: 'postgresql://c/d' },
   },
   DATA_DIR: { unset: '.data/postgres', good: { '/var/lib/backup': '/var/lib/backup' }, bad: [''] },
   LISTEN: {
@@ -346,6 +347,11 @@ describe('loadConfig, of what settings ask of each other,', () => {
     const scopes = { TLS_CLIENT_SCOPES: 'a=read' };
     const cases: [Record<string, string>, Name[]][] = [
       [{ DOORBELL_URL: 'nats://a', NOTIFY: 'off' }, ['DOORBELL_URL']],
+      [{ ENGINE: 'citus' }, ['ENGINE']],
+      [
+        { ENGINE: 'citus', DATABASE_URL: 'postgresql://a/b', DATABASE_READ_URL: 'postgresql://c/d' },
+        ['DATABASE_READ_URL'],
+      ],
       [{ TLS_CERT: 'a' }, ['TLS_CERT']],
       [{ TLS_KEY: 'a' }, ['TLS_KEY']],
       [{ TLS_CLIENT_CA: 'a' }, ['TLS_CLIENT_CA']],

@@ -77,7 +77,7 @@ describe('ENGINE', function () {
     await ready(service);
     await using wrong = run(process.execPath, ['src/cli/main.ts', 'migrate'], { ...env, ENGINE: 'sharded' });
     assert.equal(await wrong.exit(), 2);
-    assert.match(wrong.output(), /ENGINE is sharded; there are: plain, partitioned/);
+    assert.match(wrong.output(), /ENGINE is sharded; there are: plain, partitioned, citus/);
   });
 });
 
