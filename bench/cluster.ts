@@ -6,7 +6,7 @@ import { claim, controllersOf } from './lease.ts';
 import { grpcLog } from './log.ts';
 import { connect, createDatabase, startService } from './service.ts';
 
-const CALLS = { alone: 500, together: 3000 };
+const CALLS = { alone: 300, together: 1500 };
 const CALLERS = 32;
 
 /**
