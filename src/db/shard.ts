@@ -1,3 +1,4 @@
+import { COMMITTED } from './citus.ts';
 import { onCitus } from './engine.ts';
 import type { Row, Sql, Statement } from './sql.ts';
 
@@ -12,4 +13,13 @@ export async function eachShard<R = Row>(sql: Sql, backupIds: readonly string[],
   for (const backupId of [...backupIds].sort())
     rows.push(...(await sql<R>({ ...statement, values: [[backupId], ...values] })));
   return rows;
+}
+
+/**
+ * Has all nodes commit a transaction or none: one that changes logs, and on the coordinator what has to agree with them. Citus knows nothing of
+ * tables that are the coordinator's own: where only one other node is changed, it has that commit first, in one phase, and a coordinator that
+ * breaks then has forgotten its half. With a statement that could change a table that it knows of there, it commits in two phases.
+ */
+export async function onAllNodes(sql: Sql): Promise<void> {
+  if (onCitus()) await sql({ name: 'on-all-nodes', text: `delete from ${COMMITTED} where false`, values: [] });
 }

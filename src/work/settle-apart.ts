@@ -1,6 +1,7 @@
 import { type Outcome, Status } from '../controller/lifecycle.ts';
 import { smallintArray, textArray } from '../db/arrays.ts';
 import { epochMicros } from '../db/clock.ts';
+import { onAllNodes } from '../db/shard.ts';
 import type { Sql } from '../db/sql.ts';
 import type { NewEntry } from '../log/append.ts';
 
@@ -19,6 +20,7 @@ export async function settleApart(
 ): Promise<{ runs: Ended[]; heads: LogEnd[] }> {
   const ended = await sql<Ended & { backupid: string; attempt: number }>(runs);
   const heads: LogEnd[] = [];
+  await onAllNodes(sql);
   for (const { n, status, backupid, attempt } of ended.toSorted((a, b) => (a.backupid < b.backupid ? -1 : 1))) {
     const entries = entriesOf(Number(n));
     const seals = status >= Status.FINISHED_ERR;
