@@ -78,8 +78,10 @@ export async function deleteLogs(sql: Sql, backupIds: string[]): Promise<bigint>
       where backupid = any ($1) order by backupid for update`,
     values: [],
   });
+  // A log that had no head has had nothing: what there is of it now has begun since, and stays.
+  const begun = heads.map(({ backupid }) => backupid);
   for (const table of ['backup_log_heads', 'backup_log_requests', 'backup_log_writers', 'backup_logs']) {
-    await sql({ text: `delete from ${table} where backupid = any ($1)`, values: [backupIds] });
+    await sql({ text: `delete from ${table} where backupid = any ($1)`, values: [begun] });
   }
   await removeSegments(sql, backupIds);
   return heads.reduce((sum, head) => sum + BigInt(head.entries), 0n);
