@@ -1,7 +1,7 @@
 import { readdir } from 'node:fs/promises';
 import { parse } from 'node:path';
 import pg from 'pg';
-import { type Engine, misfit, readEngine, readNextEngine } from './engine.ts';
+import { type Engine, misfit, readEngine, readNextEngine, requireEngine } from './engine.ts';
 import { layOut } from './layout.ts';
 import { whileLocked } from './locked.ts';
 import { MIGRATIONS, openOrm } from './orm.ts';
@@ -51,8 +51,7 @@ async function bringUp(client: pg.Client, url: string): Promise<string[]> {
 export async function requireSchema(url: string, engine: Engine): Promise<void> {
   await using client = await connected(url);
   await requireUpToDate(client);
-  const found = await readEngine(sqlOn(client));
-  if (found !== engine) throw misfit(found, engine);
+  await requireEngine(sqlOn(client), engine);
 }
 
 /** A connection that keeps others from migrating as long as it is open. All migrations of this version must be there. */
