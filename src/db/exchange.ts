@@ -22,6 +22,7 @@ export async function spread(step: Step, told: Progress, waiting: Waiting): Prom
   for (const table of DISTRIBUTED) await copy(step, table, told);
   await follow(step);
   for (const table of DISTRIBUTED) await compare(step, table);
+  await follow(step);
   return exchange(
     step,
     waiting,
