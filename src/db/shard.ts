@@ -13,3 +13,12 @@ export async function eachShard<R = Row>(sql: Sql, backupIds: readonly string[],
     rows.push(...(await sql<R>({ ...statement, values: [[backupId], ...values] })));
   return rows;
 }
+
+/**
+ * How a statement says that it is about the logs `$1` with the heads `h`, and that rows are of the log of a head. On Citus it goes to the shard of a
+ * single log only if its id stands everywhere; several logs are asked of all shards at once.
+ */
+export function headsOf(backupIds: readonly string[]): { wanted: string; own: string; $1: unknown } {
+  if (onCitus() && backupIds.length === 1) return { wanted: 'h.backupid = $1', own: 'backupid = $1', $1: backupIds[0] };
+  return { wanted: 'h.backupid = any($1::varchar[])', own: 'backupid = h.backupid', $1: backupIds };
+}
