@@ -20,6 +20,9 @@ export const DISTRIBUTED = [
   'backup_payload_chunks',
 ] as const;
 
+/** An empty table of the coordinator that Citus knows of: what `onAllNodes` changes nothing in. */
+export const COMMITTED = 'backup_committed_together';
+
 export function isDistributed(table: string): boolean {
   return (DISTRIBUTED as readonly string[]).includes(table);
 }
@@ -31,4 +34,6 @@ export async function distribute(sql: Sql, tables: readonly string[]): Promise<v
   await sql({ text: `select create_distributed_table($1, 'backupid', colocate_with => 'none')`, values: [first] });
   for (const table of others)
     await sql({ text: `select create_distributed_table($1, 'backupid', colocate_with => $2)`, values: [table, first] });
+  await sql({ text: `create table ${COMMITTED} (nothing boolean)`, values: [] });
+  await sql({ text: 'select citus_add_local_table_to_metadata($1)', values: [COMMITTED] });
 }

@@ -1,8 +1,8 @@
 import type { EntityManager } from '@mikro-orm/postgresql';
 import type { Pool } from 'pg';
 import { onCitus } from '../db/engine.ts';
-import { eachShard } from '../db/shard.ts';
-import type { Sql } from '../db/sql.ts';
+import { eachShard, onAllNodes } from '../db/shard.ts';
+import { type Sql, sqlIn } from '../db/sql.ts';
 import { removeSegments } from '../segment/removal.ts';
 import { readHeadsApart } from './apart.ts';
 import { type Head, headColumns, toHead } from './head-row.ts';
@@ -49,6 +49,7 @@ export async function readHeads(pool: Pool, backupIds: readonly string[]): Promi
 
 /** Seals a log: writes down which entry was the last one when its run finished. Part of the transaction that finishes the run. */
 export async function sealLog(em: EntityManager, backupId: string): Promise<void> {
+  await onAllNodes(sqlIn(em));
   await em.execute(
     `insert into backup_log_heads as h (backupid, lastid, sealedid) values (?, 0, 0)
      on conflict (backupid) do update set sealedid = h.lastid`,
@@ -58,11 +59,13 @@ export async function sealLog(em: EntityManager, backupId: string): Promise<void
 
 /** Opens a log again: its run is no longer finished. Part of the transaction that puts it back to work. */
 export async function unsealLog(em: EntityManager, backupId: string): Promise<void> {
+  await onAllNodes(sqlIn(em));
   await em.execute('update backup_log_heads set sealedid = null where backupid = ?', [backupId]);
 }
 
 /** Deletes logs and returns how many entries they had. Part of the transaction that deletes the runs. */
 export async function deleteLogs(sql: Sql, backupIds: string[]): Promise<bigint> {
+  await onAllNodes(sql);
   // Writers before heads, as they lock them; one that comes later waits for its head, and begins a new log then.
   await eachShard(sql, backupIds, {
     text: 'select from backup_log_writers where backupid = any ($1) order by backupid, writerid for update',

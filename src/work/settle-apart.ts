@@ -1,4 +1,5 @@
 import { type Outcome, Status } from '../controller/lifecycle.ts';
+import { onAllNodes } from '../db/shard.ts';
 import type { Sql } from '../db/sql.ts';
 import { type AppendRow, entryColumns, type NewEntry } from '../log/append.ts';
 import { appendApart } from '../log/append-apart.ts';
@@ -18,6 +19,7 @@ export async function settleApart(
 ): Promise<{ runs: Ended[]; heads: LogEnd[] }> {
   const ended = await sql<Ended & { backupid: string; attempt: number }>(runs);
   const heads: LogEnd[] = [];
+  await onAllNodes(sql);
   for (const { n, status, backupid, attempt } of ended.toSorted((a, b) => (a.backupid < b.backupid ? -1 : 1))) {
     const entries = entriesOf(Number(n));
     const seals = status >= Status.FINISHED_ERR;
