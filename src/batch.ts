@@ -67,9 +67,14 @@ export class Batcher<I, O> {
     let weight = 0;
     let count = 0;
     do weight += this.#waiting[count++]!.weight;
-    while (count < this.#waiting.length && weight + this.#waiting[count]!.weight <= this.#limits.weight);
+    while (count < this.#waiting.length && this.#fits(this.#waiting[count]!, weight));
     this.#weight -= weight;
     return this.#waiting.splice(0, count);
+  }
+
+  #fits({ item, weight }: Waiting<I, O>, before: number): boolean {
+    const { weight: most, joins } = this.#limits;
+    return before + weight <= most && (!joins || joins(this.#waiting[0]!.item, item));
   }
 
   #watched(batch: Waiting<I, O>[]): Promise<O[]> {
@@ -130,6 +135,8 @@ export type BatchLimits<I> = {
   /** How heavy a batch may be; a single item may be heavier. Large batches in one lane are slower than smaller ones in two. */
   weight: number;
   weigh(item: I): number;
+  /** Whether another one may go with the first of a batch; any may without it. */
+  joins?: (first: I, other: I) => boolean;
   /** How much may wait, by weight, besides what is under way. */
   most: number;
 };

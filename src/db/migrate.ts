@@ -1,7 +1,8 @@
 import { readdir } from 'node:fs/promises';
 import { parse } from 'node:path';
 import pg from 'pg';
-import { type Engine, misfit, readEngine, readNextEngine } from './engine.ts';
+import { APPEND, hasAppend, makeAppend } from './citus-append.ts';
+import { type Engine, misfit, readEngine, readNextEngine, requireEngine } from './engine.ts';
 import { layOut } from './layout.ts';
 import { whileLocked } from './locked.ts';
 import { MIGRATIONS, openOrm } from './orm.ts';
@@ -16,10 +17,13 @@ import { type Sql, sqlOn } from './sql.ts';
  */
 export async function migrate(url: string, engine?: Engine): Promise<string[]> {
   await using client = await connected(url);
-  if ((await readSchema(sqlOn(client))).missing.length === 0 && (await fits(client, engine))) return [];
+  const sql = sqlOn(client);
+  if ((await readSchema(sql)).missing.length === 0 && (await fits(client, engine)) && !(await lacksAppend(sql)))
+    return [];
   await client.query('select pg_advisory_lock($1)', [LOCK]);
   const names = await bringUp(client, url);
   if (!(await fits(client, engine))) await lay(client, engine!);
+  if (await lacksAppend(sql)) await within(client, () => makeAppend(sql));
   return names;
 }
 
@@ -51,8 +55,8 @@ async function bringUp(client: pg.Client, url: string): Promise<string[]> {
 export async function requireSchema(url: string, engine: Engine): Promise<void> {
   await using client = await connected(url);
   await requireUpToDate(client);
-  const found = await readEngine(sqlOn(client));
-  if (found !== engine) throw misfit(found, engine);
+  await requireEngine(sqlOn(client), engine);
+  if (await lacksAppend(sqlOn(client))) throw lacking([APPEND]);
 }
 
 /** A connection that keeps others from migrating as long as it is open. All migrations of this version must be there. */
@@ -66,8 +70,11 @@ export async function migrating(url: string): Promise<AsyncDisposable> {
 
 async function requireUpToDate(client: pg.Client): Promise<void> {
   const { missing } = await readSchema(sqlOn(client));
-  if (missing.length === 0) return;
-  throw new Error(
+  if (missing.length > 0) throw lacking(missing);
+}
+
+function lacking(missing: string[]): Error {
+  return new Error(
     `the database lacks ${missing.join(', ')}: run \`npm run cli -- migrate\` as the role that owns the tables, or set MIGRATE=on`,
   );
 }
@@ -79,16 +86,29 @@ async function fits(client: pg.Client, engine: Engine | undefined): Promise<bool
 /** Lays out the tables, if nothing was written yet. */
 async function lay(client: pg.Client, engine: Engine): Promise<void> {
   await client.query(`set lock_timeout = ${LOCK_TIMEOUT_MS}`);
-  await whileLocked(async () => {
-    await client.query('begin');
-    try {
-      if (!(await layOut(sqlOn(client), engine))) throw misfit(await readEngine(sqlOn(client)), engine);
-      await client.query('commit');
-    } catch (error) {
-      await client.query('rollback');
-      throw error;
-    }
-  }, PATIENCE);
+  await whileLocked(
+    () =>
+      within(client, async () => {
+        if (!(await layOut(sqlOn(client), engine))) throw misfit(await readEngine(sqlOn(client)), engine);
+      }),
+    PATIENCE,
+  );
+}
+
+/** On Citus, when this version has another function than those before it. */
+async function lacksAppend(sql: Sql): Promise<boolean> {
+  return (await readEngine(sql)) === 'citus' && !(await hasAppend(sql));
+}
+
+async function within(client: pg.Client, work: () => Promise<void>): Promise<void> {
+  await client.query('begin');
+  try {
+    await work();
+    await client.query('commit');
+  } catch (error) {
+    await client.query('rollback');
+    throw error;
+  }
 }
 
 /** Names of migrations, in their order. */

@@ -16,6 +16,15 @@ export async function eachShard<R = Row>(sql: Sql, backupIds: readonly string[],
 }
 
 /**
+ * How a statement says that it is about the logs `$1` with the heads `h`, and that rows are of the log of a head. On Citus it goes to the shard of a
+ * single log only if its id stands everywhere; several logs are asked of all shards at once.
+ */
+export function headsOf(backupIds: readonly string[]): { wanted: string; own: string; $1: unknown } {
+  if (onCitus() && backupIds.length === 1) return { wanted: 'h.backupid = $1', own: 'backupid = $1', $1: backupIds[0] };
+  return { wanted: 'h.backupid = any($1::varchar[])', own: 'backupid = h.backupid', $1: backupIds };
+}
+
+/**
  * Has all nodes commit a transaction or none: one that changes logs, and on the coordinator what has to agree with them. Citus knows nothing of
  * tables that are the coordinator's own: where only one other node is changed, it has that commit first, in one phase, and a coordinator that
  * breaks then has forgotten its half. With a statement that could change a table that it knows of there, it commits in two phases.

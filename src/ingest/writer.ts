@@ -12,6 +12,7 @@ import {
   isHeld,
   type NewEntry,
 } from '../log/append.ts';
+import { appendApart } from '../log/append-apart.ts';
 
 /** Who sends numbered batches to a log. The empty lease token is none. */
 export type Writer = { backupId: string; writerId: string; leaseToken: string };
@@ -37,10 +38,15 @@ export async function keep(
   { backupId, writerId, leaseToken }: Writer,
   { last, upTo, entries }: { last: bigint; upTo: bigint; entries: NewEntry[] },
 ): Promise<{ kept: boolean; appended?: Appended }> {
-  const [row] = await sql<Omit<AppendRow, 'lastid'> & { lastid: string | null }>({
-    ...(leaseToken ? { name: 'keep-held', text: HELD_KEEP } : { name: 'keep', text: FREE_KEEP }),
-    values: [...columns(backupId, entries, leaseToken), writerId, last, upTo],
-  });
+  const values = columns(backupId, entries, leaseToken);
+  const [row] = await sql<Omit<AppendRow, 'lastid'> & { lastid: string | null }>(
+    onCitus()
+      ? appendApart(values, { writer: { id: writerId, last, upTo } })
+      : {
+          ...(leaseToken ? { name: 'keep-held', text: HELD_KEEP } : { name: 'keep', text: FREE_KEEP }),
+          values: [...values, writerId, last, upTo],
+        },
+  );
   if (!row?.lastid) return { kept: row !== undefined };
   return { kept: true, appended: appended({ ...row, lastid: row.lastid }, entries.length) };
 }

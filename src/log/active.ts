@@ -79,9 +79,9 @@ async function idsTogether(pool: Pool, backupIds: readonly string[], time: bigin
   return (await pool.query({ name: 'log-ids-at', text, values: [backupIds, time] })).rows;
 }
 
-/** Each by its shard: Citus joins no list with several of them. */
+/** Each by its shard, which Citus finds where the id itself stands everywhere: it joins no list with several of them. */
 async function idsApart(pool: Pool, backupIds: readonly string[], time: bigint): Found {
-  const text = `${idsAt('backup_log_heads wanted')} where wanted.backupid = $1`;
+  const text = `${idsAt('backup_log_heads wanted', '$1')} where wanted.backupid = $1`;
   const found = await Promise.all(
     backupIds.map(id => pool.query({ name: 'log-ids-at-apart', text, values: [id, time] })),
   );
@@ -89,16 +89,16 @@ async function idsApart(pool: Pool, backupIds: readonly string[], time: bigint):
 }
 
 // Backwards from the end: what is passed over is what came since then and is to be delivered anyway.
-const idsAt = (wanted: string) => `select wanted.backupid, log.id, ${segmentColumns}
+const idsAt = (wanted: string, id = 'wanted.backupid') => `select wanted.backupid, log.id, ${segmentColumns}
       from ${wanted}
       left join lateral (
         select id from backup_logs
-        where backupid = wanted.backupid and coalesce(appended_micros, created_at * 1000000 + created_nanos / 1000) <= $2::bigint
+        where backupid = ${id} and coalesce(appended_micros, created_at * 1000000 + created_nanos / 1000) <= $2::bigint
         order by id desc limit 1
       ) log on true
       left join lateral (
         select * from backup_log_segments
-        where log.id is null and backupid = wanted.backupid and firstmicros <= $2::bigint order by lastid desc limit 1
+        where log.id is null and backupid = ${id} and firstmicros <= $2::bigint order by lastid desc limit 1
       ) s on true`;
 
 /** The same in the segment that has it; undefined when that was removed meanwhile. */

@@ -1,9 +1,10 @@
 import { createHash } from 'node:crypto';
 import { smallintArray, textArray } from '../db/arrays.ts';
 import { epochMicros } from '../db/clock.ts';
-import { isTaken } from '../db/engine.ts';
+import { isTaken, onCitus } from '../db/engine.ts';
 import type { Sql } from '../db/sql.ts';
 import { ErrorReason, StatusError } from '../errors.ts';
+import { appendApart } from './append-apart.ts';
 import type { Entry } from './entry.ts';
 
 /** An entry to append; without `at` it gets the database's time. */
@@ -53,10 +54,15 @@ export async function append(
   entries: NewEntry[],
   leaseToken = '',
 ): Promise<Appended | undefined> {
-  const [row] = await sql<AppendRow>({
-    ...(leaseToken ? { name: 'append-held', text: HELD_APPEND } : { name: 'append', text: FREE_APPEND }),
-    values: columns(backupId, entries, leaseToken),
-  });
+  const values = columns(backupId, entries, leaseToken);
+  const [row] = await sql<AppendRow>(
+    onCitus()
+      ? appendApart(values)
+      : {
+          ...(leaseToken ? { name: 'append-held', text: HELD_APPEND } : { name: 'append', text: FREE_APPEND }),
+          values,
+        },
+  );
   return row && appended(row, entries.length);
 }
 
@@ -69,12 +75,15 @@ export async function appendOnce(
   { backupId, entries, leaseToken }: Append,
   { id, digest, dropped }: NonNullable<Append['request']>,
 ): Promise<Kept | undefined> {
-  const statement = {
-    ...(leaseToken
-      ? { name: 'append-once-held', text: HELD_APPEND_ONCE }
-      : { name: 'append-once', text: FREE_APPEND_ONCE }),
-    values: [...columns(backupId, entries, leaseToken), id, digest, dropped],
-  };
+  const values = columns(backupId, entries, leaseToken);
+  const statement = onCitus()
+    ? appendApart(values, { request: { id, digest, dropped } })
+    : {
+        ...(leaseToken
+          ? { name: 'append-once-held', text: HELD_APPEND_ONCE }
+          : { name: 'append-once', text: FREE_APPEND_ONCE }),
+        values: [...values, id, digest, dropped],
+      };
   try {
     const [row] = await sql<AppendRow>(statement);
     if (row) return kept(appended(row, entries.length), dropped);

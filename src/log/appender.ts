@@ -5,6 +5,7 @@ import { ErrorReason, exhausted, type StatusError } from '../errors.ts';
 import { type Append, append, appendOnce, type Kept, kept } from './append.ts';
 import { appendFree, isFree } from './free.ts';
 import { ENTRY_OVERHEAD } from './page.ts';
+import { appendSame, areSame } from './same.ts';
 import { appendTogether } from './together.ts';
 
 /**
@@ -22,8 +23,9 @@ export class Appender {
     this.#lanes = new Lanes(onCitus() ? LANES_APART : LANES, appends => run(sql, appends), {
       name: 'append',
       probe,
-      weight: onCitus() ? 0 : BATCH_BYTES,
+      weight: BATCH_BYTES,
       weigh: bytesOf,
+      ...(onCitus() && { joins: areSame }),
       most: Number.POSITIVE_INFINITY, // counted for all lanes together, here
     });
   }
@@ -53,6 +55,7 @@ export class Appender {
 // One that is alone takes the statement for one: 0.2 ms instead of 0.3 with one entry, 0.68 instead of 0.89 with a hundred.
 async function run(sql: Sql, appends: Append[]): Promise<(Kept | undefined)[]> {
   const [one, ...others] = appends;
+  if (others.length > 0 && onCitus()) return appendSame(sql, appends);
   if (others.length > 0) return appends.every(isFree) ? appendFree(sql, appends) : appendTogether(sql, appends);
   const { backupId, entries, leaseToken, request } = one!;
   if (request) return [await appendOnce(sql, one!, request)];
@@ -76,8 +79,8 @@ function overloaded(most: number): StatusError {
 const LANES = 2;
 
 /**
- * On Citus each append goes alone: one shard sees it and commits it. A statement for several locks the heads of several shards, in no order, and two
- * of them would wait for each other until Citus finds out, two seconds later.
+ * On Citus only appends to the same log are joined. A statement for several locks the heads of several shards, in no order, and two of them would
+ * wait for each other until Citus finds out, two seconds later.
  */
 const LANES_APART = 8;
 

@@ -1,3 +1,4 @@
+import { headsOf } from '../db/shard.ts';
 import type { Position } from '../log/entry.ts';
 import { ALL_LEVELS } from '../log/page.ts';
 import type { Archive, Logs } from '../segment/archive.ts';
@@ -42,14 +43,15 @@ async function firstIds(
   start: PlainStart & { from: 'last' | 'time' },
   maxLevel: number,
 ): Promise<First[]> {
+  const { wanted, own, $1 } = headsOf(backupIds);
   if (start.from === 'last' && start.entries > 0) {
     const { rows } = await pool.query(
       `select h.backupid, coalesce(min(l.id), h.lastid + 1) as id, count(l.id) as found, ${MOVED}
        from backup_log_heads h left join lateral (
-         select id from backup_logs where backupid = h.backupid and loglevel <= $2 order by id desc limit $3
+         select id from backup_logs where ${own} and loglevel <= $2 order by id desc limit $3
        ) l on true
-       where h.backupid = any($1::varchar[]) group by h.backupid`,
-      [backupIds, maxLevel, start.entries],
+       where ${wanted} group by h.backupid`,
+      [$1, maxLevel, start.entries],
     );
     return Promise.all(rows.map(toFirst).map(first => lastMoved(archive, first, start.entries, maxLevel)));
   }
@@ -57,10 +59,10 @@ async function firstIds(
   const { rows } = await pool.query(
     `select h.backupid, coalesce(
        (select id from backup_logs
-        where backupid = h.backupid and (created_at, created_nanos) >= ($2::bigint, $3::int) order by id limit 1),
+        where ${own} and (created_at, created_nanos) >= ($2::bigint, $3::int) order by id limit 1),
        h.lastid + 1) as id, 0 as found, ${MOVED}
-     from backup_log_heads h where h.backupid = any($1::varchar[])`,
-    [backupIds, since?.seconds ?? null, since?.nanos ?? null],
+     from backup_log_heads h where ${wanted}`,
+    [$1, since?.seconds ?? null, since?.nanos ?? null],
   );
   const firsts = rows.map(toFirst);
   return since ? Promise.all(firsts.map(first => firstMoved(archive, first, since))) : firsts;

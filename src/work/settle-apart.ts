@@ -1,9 +1,8 @@
 import { type Outcome, Status } from '../controller/lifecycle.ts';
-import { smallintArray, textArray } from '../db/arrays.ts';
-import { epochMicros } from '../db/clock.ts';
 import { onAllNodes } from '../db/shard.ts';
 import type { Sql } from '../db/sql.ts';
-import type { NewEntry } from '../log/append.ts';
+import { type AppendRow, entryColumns, type NewEntry } from '../log/append.ts';
+import { appendApart } from '../log/append-apart.ts';
 
 /** A run that was held, and the end of a log. */
 export type Ended = { n: string | null; status: Status; outcome: Outcome };
@@ -25,39 +24,9 @@ export async function settleApart(
     const entries = entriesOf(Number(n));
     const seals = status >= Status.FINISHED_ERR;
     if (entries.length === 0 && !seals) continue;
-    const [head] = await sql<LogEnd>({
-      name: 'settle-log',
-      text: LOG,
-      values: [
-        backupid,
-        entries.length,
-        seals ? entries.length : null,
-        attempt,
-        smallintArray(entries.map(({ level }) => level)),
-        textArray(entries.map(({ message }) => message)),
-        entries.map(({ at }) => at?.seconds ?? null),
-        entries.map(({ at }) => at?.nanos ?? null),
-      ],
-    });
-    heads.push(head!);
+    const values = [backupid, entries.length, ...entryColumns(entries), attempt];
+    const [head] = await sql<AppendRow>(appendApart(values, { seals }));
+    heads.push({ backupid, lastid: head!.lastid });
   }
   return { runs: ended, heads };
 }
-
-// $1 backup id, $2 number of entries, $3 the same if the log is sealed, $4 the attempt, $5 to $8 columns of the entries.
-const LOG = `
-  with head as (
-    insert into backup_log_heads as h (backupid, lastid, sealedid, lastmicros)
-    select $1::varchar, $2::bigint, $3::bigint, ${epochMicros}
-    on conflict (backupid) do update set
-      lastid = h.lastid + excluded.lastid,
-      sealedid = case when excluded.sealedid is null then h.sealedid else h.lastid + excluded.lastid end,
-      lastmicros = greatest(h.lastmicros, excluded.lastmicros)
-    returning backupid, lastid, lastmicros
-  ), logged as (
-    insert into backup_logs (backupid, id, loglevel, message, created_at, created_nanos, attempt, appended_micros)
-    select $1::varchar, head.lastid - $2::bigint + e.n, e.level, e.message, coalesce(e.seconds, head.lastmicros / 1000000),
-           coalesce(e.nanos, head.lastmicros % 1000000 * 1000), $4::int, case when e.seconds is not null then head.lastmicros end
-    from head, unnest($5::smallint[], $6::text[], $7::bigint[], $8::int[]) with ordinality as e (level, message, seconds, nanos, n)
-  )
-  select backupid, lastid from head`;

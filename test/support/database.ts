@@ -59,14 +59,23 @@ export function openTestOrm(url: string): ReturnType<typeof openOrm> {
 }
 
 /** An empty database, without the schema. */
-export async function createEmptyDatabase(): Promise<Database> {
+export function createEmptyDatabase(): Promise<Database> {
+  return emptyDatabase(createBare);
+}
+
+/** The same, which is no cluster's whatever the engine is. */
+export function createBareDatabase(): Promise<Database> {
+  return emptyDatabase(name => administer(`create database ${name}`));
+}
+
+async function emptyDatabase(create: (name: string) => Promise<void>): Promise<Database> {
   const name = `backup_test_${randomBytes(6).toString('hex')}`;
-  await createBare(name);
+  await create(name);
   const url = urlOf(name);
   return {
     url,
     query: (sql, values) => run(url, sql, values),
-    [Symbol.asyncDispose]: () => administer(`drop database ${name} with (force)`),
+    [Symbol.asyncDispose]: () => everywhere(`drop database if exists ${name} with (force)`),
   };
 }
 

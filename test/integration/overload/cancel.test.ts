@@ -5,6 +5,7 @@ import { type Backend, clients, connect, startBackend } from '../../support/back
 import { eventually } from '../../support/eventually.ts';
 import { locked } from '../../support/locked.ts';
 import { endsWith } from '../../support/status.ts';
+import { countWaiting } from '../../support/waiting.ts';
 import { append, newBackup, newBackupId } from '../../support/writing.ts';
 
 const entries = [{ level: LogLevel.INFO, message: 'late' }];
@@ -45,7 +46,7 @@ describe('A statement that nobody waits for any more', function () {
         {
           await using lock = await locked(
             backend.database,
-            'select from backup_controllers for update; select from backup_log_heads for update',
+            `select from backup_controllers for update; select from backup_log_heads where backupid = '${backupId}' for update`,
           );
           const stop = new AbortController();
           const options = by === 'CANCELLED' ? { signal: stop.signal } : { timeoutMs: 1500 };
@@ -54,7 +55,7 @@ describe('A statement that nobody waits for any more', function () {
           stop.abort();
           await call;
           // The lock is still held: PostgreSQL has been told.
-          await eventually(async () => assert.equal(await waiting(backend), 0), 2000);
+          await eventually(async () => assert.equal(await countWaiting(backend.database), 0), 2000);
         }
         await eventually(() => assert.equal(backend.app.admission.calls, 0));
         assert.deepEqual(await stateOf(backend), before);
@@ -96,8 +97,8 @@ describe('A statement that nobody waits for any more', function () {
         await second.waited();
         stop.abort();
         await Promise.all(more.slice(staysOne ? 2 : 1));
-        if (!staysOne) await eventually(async () => assert.equal(await waiting(backend), 0), 2000);
-        else assert.equal(await waiting(backend), 1);
+        if (!staysOne) await eventually(async () => assert.equal(await countWaiting(backend.database), 0), 2000);
+        else assert.equal(await countWaiting(backend.database), 1);
       }
       await Promise.all(more);
       const { entries: lines } = await backend.logs.listLogs({ backupId });
@@ -137,13 +138,6 @@ describe('A statement that nobody waits for any more', function () {
     await append(backend, newBackupId(), ['after']);
   });
 });
-
-async function waiting({ database }: Backend): Promise<number> {
-  const rows = await database.query(
-    "select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'",
-  );
-  return rows.length;
-}
 
 async function stateOf({ database }: Backend) {
   return [
