@@ -1,5 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import { DISTRIBUTED } from './citus.ts';
+import { DISTRIBUTED, gathered } from './citus.ts';
 import { type Engine, readNextEngine } from './engine.ts';
 import { bringAll, compare, follow } from './follow.ts';
 import { columnsOf, lockTables, makeTwins, putTwins, twinOf } from './layout.ts';
@@ -51,6 +51,7 @@ export async function gather(step: Step, engine: Engine, told: Progress, waiting
     }
     await verify(sql, DISTRIBUTED);
     await putTwins(sql, DISTRIBUTED, engine);
+    await gathered(sql);
   });
 }
 
