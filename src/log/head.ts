@@ -73,18 +73,30 @@ export async function deleteLogs(sql: Sql, backupIds: string[]): Promise<bigint>
   });
   // The heads are locked first: that keeps out appends, which would otherwise leave entries without a head behind. The rest are statements of
   // their own, because this one may have begun before an append that it waits for has committed, and would not see its entries.
-  const heads = await eachShard<{ backupid: string; entries: string }>(sql, backupIds, {
+  const heads = await lockHeads(sql, backupIds);
+  const locked = new Set(heads.map(({ backupid }) => backupid));
+  const absent = backupIds.filter(backupId => !locked.has(backupId));
+  if (absent.length > 0) {
+    // Else a log that begins now would lose its first entries and keep its head.
+    await eachShard(sql, absent, { text: ABSENT, values: [] });
+    heads.push(...(await lockHeads(sql, absent)));
+  }
+  for (const table of ['backup_log_heads', 'backup_log_requests', 'backup_log_writers', 'backup_logs']) {
+    await sql({ text: `delete from ${table} where backupid = any ($1)`, values: [backupIds] });
+  }
+  await removeSegments(sql, backupIds);
+  return heads.reduce((sum, head) => sum + BigInt(head.entries), 0n);
+}
+
+const ABSENT = `insert into backup_log_heads (backupid, lastid) select id, 0 from unnest($1::varchar[]) as id order by id
+  on conflict do nothing`;
+
+function lockHeads(sql: Sql, backupIds: string[]): Promise<{ backupid: string; entries: string }[]> {
+  return eachShard(sql, backupIds, {
     text: `select backupid, lastid - firstid + 1 as entries from backup_log_heads
       where backupid = any ($1) order by backupid for update`,
     values: [],
   });
-  // A log that had no head has had nothing: what there is of it now has begun since, and stays.
-  const begun = heads.map(({ backupid }) => backupid);
-  for (const table of ['backup_log_heads', 'backup_log_requests', 'backup_log_writers', 'backup_logs']) {
-    await sql({ text: `delete from ${table} where backupid = any ($1)`, values: [begun] });
-  }
-  await removeSegments(sql, backupIds);
-  return heads.reduce((sum, head) => sum + BigInt(head.entries), 0n);
 }
 
 /** How many entries these logs hold, and how many of them are rows of the table; one that does not exist is left out. */

@@ -1,7 +1,7 @@
 import { strict as assert } from 'node:assert';
 import { randomBytes } from 'node:crypto';
 import pg from 'pg';
-import { type Engine, engines } from '../../src/db/engine.ts';
+import { type Engine, engines, workOn } from '../../src/db/engine.ts';
 import { migrate } from '../../src/db/migrate.ts';
 import { openOrm } from '../../src/db/orm.ts';
 import { Cluster } from './citus.ts';
@@ -13,6 +13,7 @@ const TEMPLATE = process.env['TEST_TEMPLATE'];
 
 /** What this run of the suite has its databases laid out for. */
 export const engine: Engine = engines.find(name => name === process.env['ENGINE']) ?? 'plain';
+workOn(engine); // for tests that call functions of the service themselves
 
 /** A database of a test's own, migrated; cloned from a template in some 30 ms. */
 export type Database = AsyncDisposable & {

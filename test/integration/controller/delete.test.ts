@@ -5,6 +5,7 @@ import { LogLevel } from '../../../src/gen/backup/v1/entry_pb.ts';
 import { type Backend, startBackend } from '../../support/backend.ts';
 import { eventually } from '../../support/eventually.ts';
 import { refused, winners } from '../../support/status.ts';
+import { countWaiting } from '../../support/waiting.ts';
 import { holding } from '../retention/rows.ts';
 import { get, headOf, held, LEASE_LOST } from '../work/work.ts';
 import { backup, newId, put } from './requests.ts';
@@ -132,13 +133,18 @@ describe('ControllerService.DeleteController', () => {
 
   it('takes nothing from a log that begins meanwhile', async () => {
     const { backupId } = await create();
-    // Deletion has looked for a log then, and waits before it deletes entries.
+    // Deletion has looked for a log then, and has not come to its entries.
     const lock = await holding(backend.database, 'lock table backup_log_writers in share mode');
     const removing = remove(backupId);
-    await waiting();
-    await append(backupId, 2);
+    await eventually(async () => assert.equal(await countWaiting(backend.database), 1));
+    let over = false;
+    const appending = append(backupId, 2).finally(() => {
+      over = true;
+    });
+    await eventually(async () => assert.ok(over || (await countWaiting(backend.database)) === 2));
     await lock[Symbol.asyncDispose]();
     assert.equal((await removing).deletedLogEntries, 0n);
+    await appending;
     await append(backupId, 1);
     const ids = await backend.database.query('select id from backup_logs where backupid = $1 order by id', [backupId]);
     assert.deepEqual(
@@ -147,16 +153,6 @@ describe('ControllerService.DeleteController', () => {
     );
     assert.deepEqual(await headOf(backend.database, backupId), ['3', null]);
   });
-
-  /** Until a statement of the service waits for a lock. */
-  async function waiting(): Promise<void> {
-    await eventually(async () => {
-      const rows = await backend.database.query(
-        "select 1 from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock' and query ~ '^delete from backup_log'",
-      );
-      assert.equal(rows.length, 1);
-    });
-  }
 
   async function append(backupId: string, lines: number): Promise<void> {
     const entries = Array.from({ length: lines }, () => ({ level: LogLevel.INFO, message: 'x' }));
