@@ -37,3 +37,8 @@ export async function distribute(sql: Sql, tables: readonly string[]): Promise<v
   await sql({ text: `create table ${COMMITTED} (nothing boolean)`, values: [] });
   await sql({ text: 'select citus_add_local_table_to_metadata($1)', values: [COMMITTED] });
 }
+
+/** Takes away what else `distribute` has made. Part of a transaction. */
+export async function gathered(sql: Sql): Promise<void> {
+  await sql({ text: `drop table if exists ${COMMITTED}`, values: [] });
+}

@@ -1,4 +1,4 @@
-import { DISTRIBUTED } from './citus.ts';
+import { DISTRIBUTED, gathered } from './citus.ts';
 import { DIVIDED, type Engine, writeSetting } from './engine.ts';
 import { keyOf, makeTwins, twinOf } from './layout.ts';
 import type { Sql } from './sql.ts';
@@ -37,6 +37,7 @@ export async function begin(sql: Sql, engine: Engine): Promise<void> {
 export async function undo(sql: Sql): Promise<void> {
   await sql({ text: 'drop function if exists backup_mirror() cascade', values: [] });
   for (const table of DISTRIBUTED) await sql({ text: `drop table if exists ${twinOf(table)}`, values: [] });
+  await gathered(sql);
   await end(sql);
 }
 
