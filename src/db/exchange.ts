@@ -1,5 +1,6 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { DISTRIBUTED, gathered } from './citus.ts';
+import { dropAppends, makeAppend } from './citus-append.ts';
 import { type Engine, readNextEngine } from './engine.ts';
 import { bringAll, compare, follow } from './follow.ts';
 import { columnsOf, lockTables, makeTwins, putTwins, twinOf } from './layout.ts';
@@ -23,7 +24,7 @@ export async function spread(step: Step, told: Progress, waiting: Waiting): Prom
   await follow(step);
   for (const table of DISTRIBUTED) await compare(step, table);
   await follow(step);
-  return exchange(
+  const locked = await exchange(
     step,
     waiting,
     () => follow(step),
@@ -33,12 +34,14 @@ export async function spread(step: Step, told: Progress, waiting: Waiting): Prom
       await end(sql);
     },
   );
+  await step(makeAppend);
+  return locked;
 }
 
 /** Moves a database from Citus to another engine, in one transaction when the replicas are gone: tables on several nodes have no triggers. */
 export async function gather(step: Step, engine: Engine, told: Progress, waiting: Waiting): Promise<number> {
   const nothing = () => Promise.resolve();
-  return exchange(step, waiting, nothing, async sql => {
+  const locked = await exchange(step, waiting, nothing, async sql => {
     await makeTwins(sql, DISTRIBUTED, engine);
     for (const table of DISTRIBUTED) {
       const columns = await columnsOf(sql, table);
@@ -53,6 +56,9 @@ export async function gather(step: Step, engine: Engine, told: Progress, waiting
     await putTwins(sql, DISTRIBUTED, engine);
     await gathered(sql);
   });
+  // Citus does that in no transaction in which it has asked several shards at once.
+  await step(dropAppends);
+  return locked;
 }
 
 /** Does the last step in a transaction in which nobody else may begin: a replica that starts reads the settings when it is connected. */

@@ -5,15 +5,14 @@ import { DISTRIBUTED } from '../../../src/db/citus.ts';
 import type { Engine } from '../../../src/db/engine.ts';
 import { migrate } from '../../../src/db/migrate.ts';
 import { moveTo } from '../../../src/db/move.ts';
-import { type Replica, startReplica } from '../../support/backend.ts';
-import { createEmptyDatabase, type Database, engine } from '../../support/database.ts';
+import { clients, connect, type Replica, startReplica } from '../../support/backend.ts';
+import { describeOnCitus } from '../../support/citus.ts';
+import { createEmptyDatabase, type Database } from '../../support/database.ts';
 import { eventually } from '../../support/eventually.ts';
-import { run } from '../../support/process.ts';
+import { type Running, ready, run } from '../../support/process.ts';
 import { append, newBackup, newBackupId } from '../../support/writing.ts';
 
-describe('A database with data, to Citus and from it,', function () {
-  // Needs a cluster: `npm run test:citus`.
-  if (engine !== 'citus') return;
+describeOnCitus('A database with data, to Citus and from it,', function () {
   this.timeout(180_000);
 
   for (const from of ['plain', 'partitioned'] as const)
@@ -32,7 +31,7 @@ describe('A database with data, to Citus and from it,', function () {
       const then = await rowsOf(database);
       assert.notDeepEqual(then, rows);
       assert.ok((await moveTo(database.url, from, () => {}))! >= 0);
-      assert.deepEqual(await spreadTables(database), []);
+      assert.deepEqual(await leftOfCitus(database), []);
       assert.deepEqual(await rowsOf(database), then);
       assert.deepEqual(await schemaOf(database), schema);
       assert.deepEqual(await leftOvers(database), []);
@@ -78,20 +77,24 @@ describe('A database with data, to Citus and from it,', function () {
     const old = await startReplica(database.url, { ENGINE: 'plain' });
     const backupId = newBackupId();
     await append(old, backupId, ['before']);
-    let next: Promise<Replica> | undefined;
+    const env = { DATABASE_URL: database.url, ENGINE: 'citus', LISTEN: '127.0.0.1:0', SERVICE_LOG: 'silent' };
+    await using stack = new AsyncDisposableStack();
+    let next: Running | undefined;
     await moveTo(
       database.url,
       'citus',
       () => {},
       async () => {
-        next ??= startReplica(database.url, { ENGINE: 'citus' });
-        next.catch(() => {}); // told by whoever waits for it
-        assert.equal(await Promise.race([next.then(() => 'started'), delay(500, 'waiting')]), 'waiting');
+        // In a process of its own: statements are those of one engine in each.
+        next ??= stack.use(run(process.execPath, ['src/main.ts'], env));
+        await eventually(async () => assert.equal((await database.query(WAITING)).length, 1), 60_000);
         await append(old, backupId, ['meanwhile']);
         await old[Symbol.asyncDispose]();
       },
     );
-    await using replica = await next!;
+    const channel = connect(await ready(next!));
+    stack.defer(() => channel.close());
+    const replica = clients(channel);
     await append(replica, backupId, ['behind']);
     const { entries } = await replica.logs.listLogs({ backupId });
     assert.deepEqual(
@@ -182,6 +185,10 @@ describe('A database with data, to Citus and from it,', function () {
   });
 });
 
+/** A replica that is at its turn when the move has ended. */
+const WAITING = `select from pg_stat_activity where datname = current_database() and application_name = 'backup-management migrations'
+  and wait_event_type = 'Lock'`;
+
 /** Appends to logs, one after the other, and notes what was acknowledged. */
 async function write(replica: Replica, kept: Map<string, string[]>, signal: AbortSignal): Promise<void> {
   for (let i = 0; !signal.aborted; i++) {
@@ -255,9 +262,22 @@ async function rowsOf(database: Database): Promise<unknown> {
 }
 
 async function spreadTables(database: Database): Promise<unknown> {
-  return (await database.query('select logicalrelid::text as name from pg_dist_partition order by 1')).map(
-    ({ name }) => name,
+  const found = await database.query(
+    "select logicalrelid::text as name from pg_dist_partition where partmethod = 'h' order by 1",
   );
+  return found.map(({ name }) => name);
+}
+
+/** What is on the workers, and what the coordinator has of Citus only. */
+async function leftOfCitus(database: Database): Promise<unknown[]> {
+  const own = `select 'backup_committed_together' as name where to_regclass('backup_committed_together') is not null
+    union all select proname from pg_proc where proname ~ '^backup_append'
+    union all select logicalrelid::text from pg_dist_partition`;
+  const elsewhere = `select result as name from run_command_on_workers($$
+      select string_agg(name, ',') from (
+        select relname as name from pg_class where relname ~ '^backup_' union all select proname from pg_proc where proname ~ '^backup_'
+      ) as found $$) where result <> ''`;
+  return [...(await database.query(own)), ...(await database.query(elsewhere))];
 }
 
 async function schemaOf(database: Database): Promise<unknown> {
