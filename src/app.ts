@@ -7,9 +7,10 @@ import { toRunFilter } from './controller/message.ts';
 import { Reader } from './controller/read.ts';
 import { controllerService, runsOf } from './controller/service.ts';
 import { courseService } from './course/service.ts';
+import { readCluster, warningsOf } from './db/cluster.ts';
 import { channelOf, Doorbell } from './db/doorbell.ts';
 import { startEmbeddedPostgres } from './db/embedded.ts';
-import { workOn } from './db/engine.ts';
+import { requireEngine, workOn } from './db/engine.ts';
 import { openHotPool } from './db/hot.ts';
 import { migrate, requireSchema } from './db/migrate.ts';
 import { openOrm } from './db/orm.ts';
@@ -95,6 +96,10 @@ export async function startApp(config: Config, log: Logger): Promise<App> {
   opening.defer(() => orm.close());
   const pool: Pool = await orm.em.getConnection().getNativeClient();
   const tokenKey = (await orm.em.fork().findOneOrFail(Setting, 'token_key')).value;
+  // By now whoever moves the database to another engine sees that somebody is connected, and waits; or has done so before.
+  await requireEngine(sqlOn(pool), config.ENGINE);
+  if (config.ENGINE === 'citus')
+    for (const warning of warningsOf(await transaction(pool, readCluster))) log.warn(warning);
   const doorbell = opening.use(
     new Doorbell({
       url: config.DOORBELL_URL ?? directUrl,

@@ -174,9 +174,9 @@ const OUTAGE_STATES =
   /^(08...|57P0[1-5]|25P03|25006|53300|ECONNREFUSED|ECONNRESET|EPIPE|ETIMEDOUT|EHOSTUNREACH|ENETUNREACH|ENOTFOUND|EAI_AGAIN)$/;
 // Disk, memory, and other limits of the server; not its connections, which others give back.
 const EXHAUSTED_STATES = /^53(000|100|200|400)$/;
-// pg has no codes for these.
+// pg has no codes for these, and Citus none for one of its nodes that goes away in the middle of a transaction.
 const OUTAGE_MESSAGES =
-  /^(Connection terminated|Client has encountered a connection error|timeout exceeded when trying to connect|Query read timeout|Client was closed|database ".*" is not currently accepting connections)/;
+  /^(failure on connection marked as essential|terminating connection (due|because)|server closed the connection|Connection terminated|Client has encountered a connection error|timeout exceeded when trying to connect|Query read timeout|Client was closed|database ".*" is not currently accepting connections)/;
 
 const codes = new Map<ErrorReason, Code>(
   ErrorReasonSchema.values.map(value => [value.number as ErrorReason, getOption(value, code)]),

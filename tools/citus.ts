@@ -1,26 +1,28 @@
 import { spawnSync } from 'node:child_process';
 
-// The files that pass on a cluster of Citus; docs/scaling.md says which do not. They run on the one whose coordinator TEST_CITUS_URL names.
-const FILES = [
-  'test/integration/append.test.ts',
-  'test/integration/list.test.ts',
-  'test/integration/request.test.ts',
-  'test/integration/controller/*.test.ts',
-  'test/integration/course/*.test.ts',
-  'test/integration/engine/shards.test.ts',
-  'test/integration/summary/*.test.ts',
-  'test/integration/tail/{end,many,order,shared,slow,start}.test.ts',
-  'test/integration/work/{cancel,claim,contest,fence,park,release,retry}.test.ts',
+// The integration suite on a cluster of Citus: the one whose coordinator TEST_CITUS_URL names. Without that it says that nothing was tested.
+
+/** What is not about a cluster, each with the reason. */
+const LEFT_OUT: [files: string, why: string][] = [
+  ['docs/*', 'commands of pages, on one PostgreSQL; what is said of clusters is tested by engine/citus-docs'],
+  ['roles', 'roles on one PostgreSQL; those of a cluster are tested by engine/citus-docs'],
+  [
+    'engine/{layout,move,statements}',
+    'the engines of one PostgreSQL; citus-move, cluster and shards are the same of Citus',
+  ],
+  ['standby/*', 'DATABASE_READ_URL does not go with ENGINE=citus'],
+  ['{demo,embedded}', 'the embedded PostgreSQL is no cluster'],
 ];
 
 if (process.env['TEST_CITUS_URL']) {
-  const { status } = spawnSync(
-    'mocha',
-    FILES.flatMap(file => ['--spec', file]),
-    {
-      env: { ...process.env, ENGINE: 'citus' },
-      stdio: 'inherit',
-    },
-  );
+  for (const [files, why] of LEFT_OUT) console.warn(`LEFT OUT on Citus: ${files}: ${why}`);
+  const ignored = LEFT_OUT.flatMap(([files]) => ['--ignore', `test/integration/${files}.test.ts`]);
+  const { status } = spawnSync('mocha', ['--spec', 'test/integration/**/*.test.ts', ...ignored], {
+    env: { ...process.env, ENGINE: 'citus' },
+    stdio: 'inherit',
+  });
   process.exitCode = status ?? 1;
-} else console.warn('LEFT OUT: Citus was not tested, because TEST_CITUS_URL is not set');
+} else {
+  console.warn('LEFT OUT: Citus was not tested, because TEST_CITUS_URL is not set: a database of the coordinator');
+  console.warn('LEFT OUT: of a cluster, which knows two workers at least. docs/scaling.md says how to set one up.');
+}

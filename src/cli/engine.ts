@@ -23,17 +23,26 @@ As the role that owns the tables. It takes as much room again as the tables that
 with the engine that the database has, it undoes what was begun. All replicas must be of this version. They serve meanwhile, and go on when it is
 done; the next one that starts needs ENGINE to say the new engine.
 
+To citus, and from it, the last step waits until all replicas have been stopped; those that are started with the new ENGINE wait for it. To citus it
+is short; from it everything is copied then.
+
 Exit code: 0 when the database is what it should be, 1 when not, 2 for a wrong command line.`;
 
 async function run(url: string, engine: Engine | undefined): Promise<void> {
   try {
     if (!engine) return console.log(await readState(url));
     let line = '';
-    const held = await moveTo(url, engine, (table, rows) => {
-      const said = `${table}: ${Math.floor(rows / STEP) * STEP}`;
-      if (said !== line) console.log(`copied of ${said}`);
-      line = said;
-    });
+    const tell = (now: string) => {
+      if (now !== line) console.log(now);
+      line = now;
+    };
+    const held = await moveTo(
+      url,
+      engine,
+      (table, rows) => tell(`copied of ${table}: ${Math.floor(rows / STEP) * STEP}`),
+      connections =>
+        tell(`stop the replicas, and start them with ENGINE=${engine}: they have ${connections} connections`),
+    );
     if (held === undefined) console.log(`the database is ${engine}`);
     else console.log(`the database is ${engine} now; others waited for ${Math.ceil(held)} ms: set ENGINE=${engine}`);
   } catch (error) {

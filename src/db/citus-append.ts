@@ -82,3 +82,12 @@ export async function hasAppend(sql: Sql): Promise<boolean> {
   });
   return row !== undefined;
 }
+
+/** Drops it, and those of other versions. Part of a transaction. */
+export async function dropAppends(sql: Sql): Promise<void> {
+  const made = await sql<{ name: string }>({
+    text: `select oid::regprocedure::text as name from pg_proc where proname ~ '^backup_append_'`,
+    values: [],
+  });
+  for (const { name } of made) await sql({ text: `drop function ${name}`, values: [] });
+}

@@ -1,3 +1,4 @@
+import { requireCluster } from './cluster.ts';
 import type { Sql } from './sql.ts';
 
 /**
@@ -19,24 +20,25 @@ export const DISTRIBUTED = [
   'backup_payload_chunks',
 ] as const;
 
+/** An empty table of the coordinator that Citus knows of: what `onAllNodes` changes nothing in. */
+export const COMMITTED = 'backup_committed_together';
+
 export function isDistributed(table: string): boolean {
   return (DISTRIBUTED as readonly string[]).includes(table);
 }
 
-/** Distributes the tables; what they hold is copied. Part of a transaction that has locked them against everybody who writes. */
-export async function distribute(sql: Sql): Promise<void> {
-  await requireCitus(sql);
-  const [first, ...others] = DISTRIBUTED;
+/** Distributes these tables, which are empty, so that what is of one log is on one node. Part of a transaction. */
+export async function distribute(sql: Sql, tables: readonly string[]): Promise<void> {
+  await requireCluster(sql);
+  const [first, ...others] = tables;
   await sql({ text: `select create_distributed_table($1, 'backupid', colocate_with => 'none')`, values: [first] });
   for (const table of others)
     await sql({ text: `select create_distributed_table($1, 'backupid', colocate_with => $2)`, values: [table, first] });
+  await sql({ text: `create table ${COMMITTED} (nothing boolean)`, values: [] });
+  await sql({ text: 'select citus_add_local_table_to_metadata($1)', values: [COMMITTED] });
 }
 
-async function requireCitus(sql: Sql): Promise<void> {
-  const [extension] = await sql({ text: "select from pg_extension where extname = 'citus'", values: [] });
-  if (!extension) throw new Error(`the database has no extension citus, on this node or on any: ${SEE}`);
-  const [worker] = await sql({ text: 'select from pg_dist_node where isactive and shouldhaveshards', values: [] });
-  if (!worker) throw new Error(`the cluster of the database has no node that takes shards: ${SEE}`);
+/** Takes away what else `distribute` has made. Part of a transaction. */
+export async function gathered(sql: Sql): Promise<void> {
+  await sql({ text: `drop table if exists ${COMMITTED}`, values: [] });
 }
-
-const SEE = 'docs/scaling.md says how to set it up';

@@ -54,6 +54,12 @@ export async function writeSetting(sql: Sql, name: string, value: string | undef
   });
 }
 
+/** Fails unless the database is laid out for this engine. */
+export async function requireEngine(sql: Sql, wanted: Engine): Promise<void> {
+  const found = await readEngine(sql);
+  if (found !== wanted) throw misfit(found, wanted);
+}
+
 /** Why a service with this setting does not start. */
 export function misfit(found: Engine, wanted: Engine): Error {
   return new Error(

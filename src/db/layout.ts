@@ -5,18 +5,24 @@ import type { Sql } from './sql.ts';
 /** The table that is to take the place of another one. */
 export const twinOf = (table: string) => `${table}${NEXT}`;
 
+/** Makes an empty twin beside each of these tables. Part of a transaction. */
+export async function makeTwins(sql: Sql, tables: readonly string[], engine: Engine): Promise<void> {
+  for (const table of tables) await makeTwin(sql, table, engine);
+  if (engine === 'citus') await distribute(sql, tables.map(twinOf));
+}
+
 /**
  * Makes an empty table beside this one, laid out for the engine, with the same columns, checks, keys, indexes, storage, rights and owner. Its
- * indexes have names of their own until it takes the place of the other one. Part of a transaction.
+ * indexes have names of their own until it takes the place of the other one.
  */
-export async function makeTwin(sql: Sql, table: string, engine: Engine): Promise<void> {
+async function makeTwin(sql: Sql, table: string, engine: Engine): Promise<void> {
   const run = (text: string) => sql({ text, values: [] });
   const twin = twinOf(table);
   const { owner, options, grants } = await describe(sql, table);
   await sql({ text: `select set_config('role', $1, true)`, values: [owner] });
   const storage = options.length > 0 ? ` with (${options.join(', ')})` : '';
   const like = `create table ${twin} (like ${table} including all excluding indexes)`;
-  if (engine === 'plain') await run(like + storage);
+  if (!isDivided(table, engine)) await run(like + storage);
   else {
     await run(`${like} partition by hash (backupid)`);
     for (let i = 0; i < PARTITIONS; i++)
@@ -34,9 +40,9 @@ export async function makeTwin(sql: Sql, table: string, engine: Engine): Promise
 }
 
 /** Puts the twins in the places of the tables, which go, and records it. Part of a transaction that has locked the tables. */
-export async function putTwins(sql: Sql, engine: Engine): Promise<void> {
+export async function putTwins(sql: Sql, tables: readonly string[], engine: Engine): Promise<void> {
   const run = (text: string) => sql({ text, values: [] });
-  for (const table of DIVIDED) {
+  for (const table of tables) {
     const indexes = await indexesOf(sql, twinOf(table));
     await run(`drop table ${table}`);
     await run(`alter table ${twinOf(table)} rename to ${table}`);
@@ -50,28 +56,33 @@ export async function putTwins(sql: Sql, engine: Engine): Promise<void> {
  * otherwise stays as it is, empty or not: others may be about to use it.
  */
 export async function layOut(sql: Sql, engine: Engine): Promise<boolean> {
-  await lockTables(sql);
+  const tables = engine === 'citus' ? DISTRIBUTED : DIVIDED;
+  await lockTables(sql, tables);
   if (engine === 'plain' || (await readEngine(sql)) !== 'plain') return false;
-  for (const table of engine === 'citus' ? DISTRIBUTED : DIVIDED) {
+  for (const table of tables) {
     const [row] = await sql({ text: `select from ${table} limit 1`, values: [] });
     if (row) return false;
   }
   if (engine === 'citus') {
-    await distribute(sql);
+    await distribute(sql, tables);
     await writeSetting(sql, 'engine', engine);
     return true;
   }
-  for (const table of DIVIDED) await makeTwin(sql, table, engine);
-  await putTwins(sql, engine);
+  await makeTwins(sql, tables, engine);
+  await putTwins(sql, tables, engine);
   return true;
 }
 
 /** Against everybody, until the transaction ends. */
-export async function lockTables(sql: Sql): Promise<void> {
-  await sql({ text: `lock table ${DIVIDED.join(', ')} in access exclusive mode`, values: [] });
+export async function lockTables(sql: Sql, tables: readonly string[]): Promise<void> {
+  await sql({ text: `lock table ${tables.join(', ')} in access exclusive mode`, values: [] });
 }
 
 const NEXT = '_next';
+
+function isDivided(table: string, engine: Engine): boolean {
+  return engine === 'partitioned' && (DIVIDED as readonly string[]).includes(table);
+}
 
 const partitionOf = (table: string, i: number) => `${table}_p${String(i).padStart(2, '0')}`;
 
@@ -111,4 +122,14 @@ export function keyOf(sql: Sql, table: string): Promise<{ name: string; type: st
       where i.indrelid = $1::regclass and i.indisprimary order by k.n`,
     values: [table],
   });
+}
+
+/** Those of its columns that are written, separated by commas: what is generated is the same wherever it is. */
+export async function columnsOf(sql: Sql, table: string): Promise<string> {
+  const [row] = await sql<{ names: string }>({
+    text: `select string_agg(attname, ', ' order by attnum) as names from pg_attribute
+      where attrelid = $1::regclass and attnum > 0 and not attisdropped and attgenerated = ''`,
+    values: [table],
+  });
+  return row!.names;
 }

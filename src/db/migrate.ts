@@ -2,7 +2,7 @@ import { readdir } from 'node:fs/promises';
 import { parse } from 'node:path';
 import pg from 'pg';
 import { APPEND, hasAppend, makeAppend } from './citus-append.ts';
-import { type Engine, misfit, readEngine, readNextEngine } from './engine.ts';
+import { type Engine, misfit, readEngine, readNextEngine, requireEngine } from './engine.ts';
 import { layOut } from './layout.ts';
 import { whileLocked } from './locked.ts';
 import { MIGRATIONS, openOrm } from './orm.ts';
@@ -55,8 +55,7 @@ async function bringUp(client: pg.Client, url: string): Promise<string[]> {
 export async function requireSchema(url: string, engine: Engine): Promise<void> {
   await using client = await connected(url);
   await requireUpToDate(client);
-  const found = await readEngine(sqlOn(client));
-  if (found !== engine) throw misfit(found, engine);
+  await requireEngine(sqlOn(client), engine);
   if (await lacksAppend(sqlOn(client))) throw lacking([APPEND]);
 }
 

@@ -1,5 +1,6 @@
 import pg from 'pg';
 import { DIVIDED, type Engine, readEngine, readNextEngine } from './engine.ts';
+import { gather, spread, type Waiting } from './exchange.ts';
 import { lockTables, putTwins } from './layout.ts';
 import { whileLocked } from './locked.ts';
 import { migrating } from './migrate.ts';
@@ -14,27 +15,35 @@ import { copy, type Progress, type Step, verify } from './transfer.ts';
  * was. Called for the engine that the database has, it abandons a move that was begun.
  *
  * Others wait at the beginning and at the end, each time for a lock that is given up after half a second and asked for again, and for a batch
- * that holds what they delete. Returns for how many milliseconds the last lock was held; undefined when there was nothing to do.
+ * that holds what they delete. To Citus, and from it, it is waited at the end until no replica serves (`exchange.ts`). Returns for how many milliseconds the last lock was held; undefined when there was nothing to do.
  */
-export async function moveTo(url: string, engine: Engine, told: Progress): Promise<number | undefined> {
-  if (engine === 'citus') throw new Error('only an empty database becomes one of Citus so far');
+export async function moveTo(
+  url: string,
+  engine: Engine,
+  told: Progress,
+  waiting: Waiting = () => {},
+): Promise<number | undefined> {
   await using _turn = await migrating(url);
   await using pool = openPool(url);
   const sql = sqlOn(pool);
   const step: Step = work => whileLocked(() => transaction(pool, work), PATIENCE);
-  const next = await readNextEngine(sql);
-  if ((await readEngine(sql)) === engine) {
+  const [is, next] = [await readEngine(sql), await readNextEngine(sql)];
+  if (is === engine) {
     if (next) await step(undo);
     return undefined;
   }
+  if (engine === 'citus' || is === 'citus') {
+    const locked = await (engine === 'citus' ? spread(step, told, waiting) : gather(step, engine, told, waiting));
+    return performance.now() - locked;
+  }
   if (next !== engine) await step(sql => begin(sql, engine));
   for (const table of DIVIDED) await copy(step, table, told);
-  await verify(sql);
+  await verify(sql, DIVIDED);
   let locked = 0;
   await step(async sql => {
-    await lockTables(sql);
+    await lockTables(sql, DIVIDED);
     locked = performance.now();
-    await putTwins(sql, engine);
+    await putTwins(sql, DIVIDED, engine);
     await end(sql);
   });
   return performance.now() - locked;

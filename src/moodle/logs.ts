@@ -1,4 +1,5 @@
 import { epochMicros } from '../db/clock.ts';
+import { onAllNodes } from '../db/shard.ts';
 import type { Sql } from '../db/sql.ts';
 import { clean } from './batch.ts';
 import type { Written } from './rows.ts';
@@ -21,6 +22,7 @@ export async function writeLogs(sql: Sql, rows: SourceRow[]): Promise<Written> {
       })
     ).map(({ backupid, sourceid }) => [backupid, BigInt(sourceid)]),
   );
+  await onAllNodes(sql);
   let cleaned = 0;
   const fresh = backupIds.flatMap(backupId => {
     const after = done.get(backupId)!;

@@ -1,6 +1,8 @@
 import type { Pool } from 'pg';
+import { type Cluster, readCluster } from '../db/cluster.ts';
+import { type Engine, readEngine } from '../db/engine.ts';
 import { readSchema, type Schema } from '../db/migrate.ts';
-import { sqlOn } from '../db/sql.ts';
+import { sqlOn, transaction } from '../db/sql.ts';
 
 export type Database = {
   version: string;
@@ -11,10 +13,15 @@ export type Database = {
   /** By how much this replica's clock is ahead. */
   ahead: bigint;
   schema: Schema;
+  engine: Engine;
+  /** Of Citus. */
+  cluster: Cluster | undefined;
 };
 
 /** Asks the database what it is. To open a connection takes longer one way than the other, so it is there before the time is taken. */
 export async function readDatabase(pool: Pool): Promise<Database> {
+  const engine = await readEngine(sqlOn(pool));
+  const cluster = engine === 'citus' ? await transaction(pool, readCluster) : undefined;
   const client = await pool.connect();
   try {
     const sql = sqlOn(client);
@@ -31,6 +38,8 @@ export async function readDatabase(pool: Pool): Promise<Database> {
       roundTrip: micros(answered - sent),
       ahead: middle - clock,
       schema: await readSchema(sql),
+      engine,
+      cluster,
     };
   } finally {
     client.release();

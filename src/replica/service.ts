@@ -93,7 +93,7 @@ function callerOf({ caller, scopes = new Set(), until }: Identity): Description[
   };
 }
 
-function stateOf({ version, readOnly, clock, roundTrip, ahead }: Database) {
+function stateOf({ version, readOnly, clock, roundTrip, ahead, engine, cluster }: Database) {
   return {
     reachable: true,
     version,
@@ -101,6 +101,8 @@ function stateOf({ version, readOnly, clock, roundTrip, ahead }: Database) {
     roundTrip: fromMicros(roundTrip),
     clockTime: fromNanos(clock * 1000n),
     clockAhead: fromMicros(ahead),
+    engine,
+    ...(cluster && { cluster }),
   };
 }
 

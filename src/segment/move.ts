@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import type { Pool } from 'pg';
 import { epochMicros } from '../db/clock.ts';
+import { onAllNodes } from '../db/shard.ts';
 import { type Sql, sqlOn, transaction } from '../db/sql.ts';
 import { fingerprint } from '../log/entry.ts';
 import { ENTRY_OVERHEAD, least } from '../log/limits.ts';
@@ -118,6 +119,7 @@ async function take(
   { from, to, movedId, lastMicros }: Range,
   { first, last, levels, ...object }: Content & { key: string; checksum: Buffer; bytes: number },
 ): Promise<void> {
+  await onAllNodes(sql);
   await sql({ text: 'select from backup_log_heads where backupid = $1 for key share', values: [backupId] });
   const [gone] = await sql<{ count: string }>({
     text: `with gone as (delete from backup_logs where backupid = $1 and id between $2 and $3 returning 1) select count(*) from gone`,

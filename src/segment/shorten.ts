@@ -1,4 +1,5 @@
 import { epochNow } from '../db/clock.ts';
+import { onAllNodes } from '../db/shard.ts';
 import type { Sql } from '../db/sql.ts';
 import type { StoredLevel } from './entity.ts';
 
@@ -15,6 +16,7 @@ export async function shortenSegments(
   upTo: bigint,
   rest: Rest | undefined,
 ): Promise<bigint> {
+  await onAllNodes(sql);
   const rows = await sql<{ firstid: string; lastid: string }>({
     text: `select firstid, lastid from backup_log_segments where backupid = $1 and firstid < $2 order by lastid for update`,
     values: [backupId, upTo],

@@ -15,6 +15,7 @@ import { illegal, kindOf, refuseWhenFinished } from '../controller/transition.ts
 import type { Schedule } from '../course/schedule.ts';
 import type { Doorbell } from '../db/doorbell.ts';
 import { onCitus } from '../db/engine.ts';
+import { onAllNodes } from '../db/shard.ts';
 import { type Sql, sqlIn, sqlOn, transaction } from '../db/sql.ts';
 import { invalidFields, leaseLost } from '../errors.ts';
 import { ControllerService, type Controller as Message } from '../gen/backup/v1/controller_pb.ts';
@@ -263,6 +264,7 @@ async function log(
   what: string,
   why: string,
 ): Promise<void> {
+  await onAllNodes(sqlIn(em));
   await append(sqlIn(em), backupId, [entry(level, why ? `${what}: ${why}` : what)]);
 }
 

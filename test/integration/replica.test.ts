@@ -4,6 +4,7 @@ import { hostname } from 'node:os';
 import { Authority } from '../support/authority.ts';
 import { acceleratorsOff, type Backend, startBackend, startReplica } from '../support/backend.ts';
 import { Cable } from '../support/cable.ts';
+import { engine } from '../support/database.ts';
 import { eventually } from '../support/eventually.ts';
 import { Issuer } from '../support/issuer.ts';
 import { startSecured } from '../support/secured.ts';
@@ -39,6 +40,8 @@ describe('DescribeReplica', () => {
     assert.equal(database!.embedded, false);
     assert.equal(database!.version, String(rows[0]!['server_version']).split(' ')[0]);
     assert.equal(database!.readOnly, false);
+    assert.equal(database!.engine, engine);
+    assert.equal(database!.cluster !== undefined, engine === 'citus');
     assert.ok(millis(database!.roundTrip!) > 0 && millis(database!.roundTrip!) < 3000);
     // Both run on this machine, by one clock.
     assert.ok(Math.abs(millis(database!.clockAhead!)) <= millis(database!.roundTrip!) / 2 + 2);

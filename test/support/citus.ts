@@ -1,4 +1,5 @@
 import pg from 'pg';
+import type { Database } from './database.ts';
 
 /** The nodes of the cluster of TEST_CITUS_URL, the coordinator first: it names every one of them in `pg_dist_node` of that database. */
 export class Cluster {
@@ -50,12 +51,29 @@ export class Cluster {
   }
 }
 
-async function run(url: string, sql: string): Promise<Record<string, unknown>[]> {
+async function run(url: string, sql: string, values: unknown[] = []): Promise<Record<string, unknown>[]> {
   const client = new pg.Client({ connectionString: url });
   await client.connect();
   try {
-    return (await client.query(sql)).rows;
+    return (await (values.length > 0 ? client.query(sql, values) : client.query(sql))).rows;
   } finally {
     await client.end();
   }
+}
+
+/** The other nodes of the cluster of a database, each with SQL on it, in the database of that name there. */
+export async function workersOf(database: Database): Promise<WorkerNode[]> {
+  const nodes = await database.query('select nodename, nodeport from pg_dist_node where groupid <> 0 order by nodeid');
+  return nodes.map(({ nodename, nodeport }) => {
+    const url = Object.assign(new URL(database.url), { hostname: nodename, port: String(nodeport) }).href;
+    return { port: nodeport as number, query: (sql, values) => run(url, sql, values) };
+  });
+}
+
+export type WorkerNode = { port: number; query: Database['query'] };
+
+/** What needs a cluster; said aloud when there is none. */
+export function describeOnCitus(title: string, body: (this: Mocha.Suite) => void): void {
+  if (process.env['ENGINE'] === 'citus') describe(title, body);
+  else console.warn(`LEFT OUT, for it needs ENGINE=citus and TEST_CITUS_URL: ${title}`);
 }

@@ -1,7 +1,7 @@
 import { strict as assert } from 'node:assert';
 import { randomBytes } from 'node:crypto';
 import pg from 'pg';
-import { type Engine, engines } from '../../src/db/engine.ts';
+import { type Engine, engines, workOn } from '../../src/db/engine.ts';
 import { migrate } from '../../src/db/migrate.ts';
 import { openOrm } from '../../src/db/orm.ts';
 import { Cluster } from './citus.ts';
@@ -13,6 +13,7 @@ const TEMPLATE = process.env['TEST_TEMPLATE'];
 
 /** What this run of the suite has its databases laid out for. */
 export const engine: Engine = engines.find(name => name === process.env['ENGINE']) ?? 'plain';
+workOn(engine); // for tests that call functions of the service themselves
 
 /** A database of a test's own, migrated; cloned from a template in some 30 ms. */
 export type Database = AsyncDisposable & {
@@ -59,14 +60,23 @@ export function openTestOrm(url: string): ReturnType<typeof openOrm> {
 }
 
 /** An empty database, without the schema. */
-export async function createEmptyDatabase(): Promise<Database> {
+export function createEmptyDatabase(): Promise<Database> {
+  return emptyDatabase(createBare);
+}
+
+/** The same, which is no cluster's whatever the engine is. */
+export function createBareDatabase(): Promise<Database> {
+  return emptyDatabase(name => administer(`create database ${name}`));
+}
+
+async function emptyDatabase(create: (name: string) => Promise<void>): Promise<Database> {
   const name = `backup_test_${randomBytes(6).toString('hex')}`;
-  await createBare(name);
+  await create(name);
   const url = urlOf(name);
   return {
     url,
     query: (sql, values) => run(url, sql, values),
-    [Symbol.asyncDispose]: () => administer(`drop database ${name} with (force)`),
+    [Symbol.asyncDispose]: () => everywhere(`drop database if exists ${name} with (force)`),
   };
 }
 

@@ -51,7 +51,7 @@ const rules: Rule[] = [
     they: 'segments know of logs what an entry is',
     files: /^src\/segment\//,
     never: /^src\//,
-    but: /^src\/(segment\/|db\/(clock|sql|wanted|standby\/standby)\.ts$|log\/(entry|limits)\.ts$|errors\.ts$|periodic\.ts$|timestamps\.ts$|gen\/backup\/segment\/)/,
+    but: /^src\/(segment\/|db\/(clock|shard|sql|wanted|standby\/standby)\.ts$|log\/(entry|limits)\.ts$|errors\.ts$|periodic\.ts$|timestamps\.ts$|gen\/backup\/segment\/)/,
   },
   {
     they: 'only what speaks S3 knows its client',

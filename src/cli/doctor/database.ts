@@ -1,9 +1,10 @@
-import type { DatabaseState, SchemaState } from '../../gen/backup/v1/replica_pb.ts';
+import type { ClusterState, DatabaseState, SchemaState } from '../../gen/backup/v1/replica_pb.ts';
 import { printable } from '../terminal/text.ts';
 import { durationText, millisOf } from '../terminal/times.ts';
 import { bad, type Check, ok, skipped, warning } from './check.ts';
 
-export function database({ reachable, embedded, version, readOnly, roundTrip, clockAhead }: DatabaseState): Check[] {
+export function database(state: DatabaseState): Check[] {
+  const { reachable, embedded, version, readOnly, roundTrip, clockAhead, engine } = state;
   const name = 'database';
   if (!reachable) {
     return [
@@ -16,7 +17,8 @@ export function database({ reachable, embedded, version, readOnly, roundTrip, cl
     ];
   }
   const ms = millisOf(roundTrip!);
-  const text = `PostgreSQL ${printable(version)}, answers within ${ms < 1 ? 'a millisecond' : durationText(ms)}`;
+  const laidOut = engine === '' || engine === 'plain' ? '' : `, ${printable(engine)}`;
+  const text = `PostgreSQL ${printable(version)}${laidOut}, answers within ${ms < 1 ? 'a millisecond' : durationText(ms)}`;
   const major = Number.parseInt(version, 10);
   return [
     readOnly
@@ -36,8 +38,22 @@ export function database({ reachable, embedded, version, readOnly, roundTrip, cl
                 'every call waits for that: bring the two nearer, or see what the database is busy with',
               )
             : ok(name, text),
+    ...(state.cluster ? [cluster(state.cluster)] : []),
     clock(millisOf(clockAhead!)),
   ];
+}
+
+function cluster({ version, nodes }: ClusterState): Check {
+  const name = 'cluster';
+  const text = `Citus ${printable(version)}, ${nodes.filter(node => node.takesShards).length} workers`;
+  const faulty = nodes.filter(({ fault }) => fault !== '');
+  if (faulty.length > 0)
+    return bad(
+      name,
+      `${text}; ${faulty.map(({ address, fault }) => `${printable(address)}: ${printable(fault)}`).join('; ')}`,
+      'what is on such a node can be neither read nor written: see its log, and pg_dist_node of the coordinator',
+    );
+  return ok(name, text);
 }
 
 function clock(aheadMs: number): Check {

@@ -14,6 +14,10 @@ const blocks = pages.flatMap(page => page.blocks);
 const KINDS: Record<string, string> = {
   sh: 'entered by commands.test.ts',
   sql: 'entered by commands.test.ts',
+  'sql citus': 'entered on a cluster, by engine/citus-docs.test.ts; so are the next three',
+  'sql citus-node': '',
+  'sql citus-worker': '',
+  'sql citus-moment': '',
   ts: 'run by commands.test.ts, and compiled here',
   yaml: 'read by those who are to read it, here',
   text: 'nothing',

@@ -13,7 +13,7 @@ import type { Message, UnknownEnum } from "@bufbuild/protobuf";
  * Describes the file backup/v1/replica.proto.
  */
 export const file_backup_v1_replica: GenFile = /*@__PURE__*/
-  fileDesc("ChdiYWNrdXAvdjEvcmVwbGljYS5wcm90bxIJYmFja3VwLnYxIhgKFkRlc2NyaWJlUmVwbGljYVJlcXVlc3Qi0QMKF0Rlc2NyaWJlUmVwbGljYVJlc3BvbnNlEg8KB3ZlcnNpb24YASABKAkSEgoKcmVwbGljYV9pZBgCIAEoCRIMCgRob3N0GAMgASgJEi4KCnN0YXJ0X3RpbWUYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi4KCmNsb2NrX3RpbWUYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEiEKBmNhbGxlchgGIAEoCzIRLmJhY2t1cC52MS5DYWxsZXISKgoIZGF0YWJhc2UYByABKAsyGC5iYWNrdXAudjEuRGF0YWJhc2VTdGF0ZRImCgZzY2hlbWEYCCABKAsyFi5iYWNrdXAudjEuU2NoZW1hU3RhdGUSKgoIbGlzdGVuZXIYCSABKAsyGC5iYWNrdXAudjEuTGlzdGVuZXJTdGF0ZRIsCglyZXRlbnRpb24YCiABKAsyGS5iYWNrdXAudjEuUmV0ZW50aW9uU3RhdGUSKAoGbGltaXRzGAsgASgLMhguYmFja3VwLnYxLlJlcGxpY2FMaW1pdHMSKAoHc3RhbmRieRgMIAEoCzIXLmJhY2t1cC52MS5TdGFuZGJ5U3RhdGUiVwoGQ2FsbGVyEgwKBG5hbWUYASABKAkSDgoGc2NvcGVzGAIgAygJEi8KC2V4cGlyZV90aW1lGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCLnAQoNRGF0YWJhc2VTdGF0ZRIRCglyZWFjaGFibGUYASABKAgSEAoIZW1iZWRkZWQYAiABKAgSDwoHdmVyc2lvbhgDIAEoCRIRCglyZWFkX29ubHkYBCABKAgSLQoKcm91bmRfdHJpcBgFIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIuCgpjbG9ja190aW1lGAYgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIuCgtjbG9ja19haGVhZBgHIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbiLdAQoMU3RhbmRieVN0YXRlEiwKBXN0YXRlGAEgASgOMh0uYmFja3VwLnYxLlN0YW5kYnlTdGF0ZS5TdGF0ZRImCgNsYWcYAiABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24idwoFU3RhdGUSFQoRU1RBVEVfVU5TUEVDSUZJRUQQABIOCgpTVEFURV9SRUFEEAESDgoKU1RBVEVfQVdBWRACEhAKDFNUQVRFX0JFSElORBADEhIKDlNUQVRFX1BST01PVEVEEAQSEQoNU1RBVEVfRk9SRUlHThAFIkAKC1NjaGVtYVN0YXRlEg8KB2FwcGxpZWQYASADKAkSDwoHbWlzc2luZxgCIAMoCRIPCgd1bmtub3duGAMgAygJIkgKDUxpc3RlbmVyU3RhdGUSDwoHZW5hYmxlZBgBIAEoCBIRCgljb25uZWN0ZWQYAiABKAgSEwoLY29ubmVjdGlvbnMYAyABKAMiiQIKDlJldGVudGlvblN0YXRlEiwKCXVuY2hhbmdlZBgBIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhItCgpzZXR0aW5nX3VpGAIgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEicKBGxvZ3MYAyABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SDwoHZHJ5X3J1bhgEIAEoCBIrCghpbnRlcnZhbBgFIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIzCg9sYXN0X3JvdW5kX3RpbWUYBiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wIvEBCg1SZXBsaWNhTGltaXRzEhUKDW1lc3NhZ2VfYnl0ZXMYASABKAMSGQoRbG9nX21lc3NhZ2VfYnl0ZXMYAiABKAMSFQoNcGF5bG9hZF9ieXRlcxgDIAEoAxINCgVjYWxscxgEIAEoAxIPCgdzdHJlYW1zGAUgASgDEhMKC2Nvbm5lY3Rpb25zGAYgASgDEi8KDGNhbGxfdGltZW91dBgHIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIxCg5sZWFzZV9kdXJhdGlvbhgIIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbjJwCg5SZXBsaWNhU2VydmljZRJeCg9EZXNjcmliZVJlcGxpY2ESIS5iYWNrdXAudjEuRGVzY3JpYmVSZXBsaWNhUmVxdWVzdBoiLmJhY2t1cC52MS5EZXNjcmliZVJlcGxpY2FSZXNwb25zZSIEkLUYAWIGcHJvdG8z", [file_backup_v1_scope, file_google_protobuf_duration, file_google_protobuf_timestamp]);
+  fileDesc("ChdiYWNrdXAvdjEvcmVwbGljYS5wcm90bxIJYmFja3VwLnYxIhgKFkRlc2NyaWJlUmVwbGljYVJlcXVlc3Qi0QMKF0Rlc2NyaWJlUmVwbGljYVJlc3BvbnNlEg8KB3ZlcnNpb24YASABKAkSEgoKcmVwbGljYV9pZBgCIAEoCRIMCgRob3N0GAMgASgJEi4KCnN0YXJ0X3RpbWUYBCABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEi4KCmNsb2NrX3RpbWUYBSABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEiEKBmNhbGxlchgGIAEoCzIRLmJhY2t1cC52MS5DYWxsZXISKgoIZGF0YWJhc2UYByABKAsyGC5iYWNrdXAudjEuRGF0YWJhc2VTdGF0ZRImCgZzY2hlbWEYCCABKAsyFi5iYWNrdXAudjEuU2NoZW1hU3RhdGUSKgoIbGlzdGVuZXIYCSABKAsyGC5iYWNrdXAudjEuTGlzdGVuZXJTdGF0ZRIsCglyZXRlbnRpb24YCiABKAsyGS5iYWNrdXAudjEuUmV0ZW50aW9uU3RhdGUSKAoGbGltaXRzGAsgASgLMhguYmFja3VwLnYxLlJlcGxpY2FMaW1pdHMSKAoHc3RhbmRieRgMIAEoCzIXLmJhY2t1cC52MS5TdGFuZGJ5U3RhdGUiVwoGQ2FsbGVyEgwKBG5hbWUYASABKAkSDgoGc2NvcGVzGAIgAygJEi8KC2V4cGlyZV90aW1lGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcCKhAgoNRGF0YWJhc2VTdGF0ZRIRCglyZWFjaGFibGUYASABKAgSEAoIZW1iZWRkZWQYAiABKAgSDwoHdmVyc2lvbhgDIAEoCRIRCglyZWFkX29ubHkYBCABKAgSLQoKcm91bmRfdHJpcBgFIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIuCgpjbG9ja190aW1lGAYgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIuCgtjbG9ja19haGVhZBgHIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIOCgZlbmdpbmUYCCABKAkSKAoHY2x1c3RlchgJIAEoCzIXLmJhY2t1cC52MS5DbHVzdGVyU3RhdGUiRgoMQ2x1c3RlclN0YXRlEg8KB3ZlcnNpb24YASABKAkSJQoFbm9kZXMYAiADKAsyFi5iYWNrdXAudjEuQ2x1c3Rlck5vZGUiVgoLQ2x1c3Rlck5vZGUSDwoHYWRkcmVzcxgBIAEoCRIRCglyZWFjaGFibGUYAiABKAgSFAoMdGFrZXNfc2hhcmRzGAMgASgIEg0KBWZhdWx0GAQgASgJIt0BCgxTdGFuZGJ5U3RhdGUSLAoFc3RhdGUYASABKA4yHS5iYWNrdXAudjEuU3RhbmRieVN0YXRlLlN0YXRlEiYKA2xhZxgCIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbiJ3CgVTdGF0ZRIVChFTVEFURV9VTlNQRUNJRklFRBAAEg4KClNUQVRFX1JFQUQQARIOCgpTVEFURV9BV0FZEAISEAoMU1RBVEVfQkVISU5EEAMSEgoOU1RBVEVfUFJPTU9URUQQBBIRCg1TVEFURV9GT1JFSUdOEAUiQAoLU2NoZW1hU3RhdGUSDwoHYXBwbGllZBgBIAMoCRIPCgdtaXNzaW5nGAIgAygJEg8KB3Vua25vd24YAyADKAkiSAoNTGlzdGVuZXJTdGF0ZRIPCgdlbmFibGVkGAEgASgIEhEKCWNvbm5lY3RlZBgCIAEoCBITCgtjb25uZWN0aW9ucxgDIAEoAyKJAgoOUmV0ZW50aW9uU3RhdGUSLAoJdW5jaGFuZ2VkGAEgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEi0KCnNldHRpbmdfdWkYAiABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SJwoEbG9ncxgDIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbhIPCgdkcnlfcnVuGAQgASgIEisKCGludGVydmFsGAUgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEjMKD2xhc3Rfcm91bmRfdGltZRgGIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXAi8QEKDVJlcGxpY2FMaW1pdHMSFQoNbWVzc2FnZV9ieXRlcxgBIAEoAxIZChFsb2dfbWVzc2FnZV9ieXRlcxgCIAEoAxIVCg1wYXlsb2FkX2J5dGVzGAMgASgDEg0KBWNhbGxzGAQgASgDEg8KB3N0cmVhbXMYBSABKAMSEwoLY29ubmVjdGlvbnMYBiABKAMSLwoMY2FsbF90aW1lb3V0GAcgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uEjEKDmxlYXNlX2R1cmF0aW9uGAggASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uMnAKDlJlcGxpY2FTZXJ2aWNlEl4KD0Rlc2NyaWJlUmVwbGljYRIhLmJhY2t1cC52MS5EZXNjcmliZVJlcGxpY2FSZXF1ZXN0GiIuYmFja3VwLnYxLkRlc2NyaWJlUmVwbGljYVJlc3BvbnNlIgSQtRgBYgZwcm90bzM", [file_backup_v1_scope, file_google_protobuf_duration, file_google_protobuf_timestamp]);
 
 /**
  * Nothing to say: it is the replica that is called.
@@ -217,6 +217,20 @@ export type DatabaseState = Message<"backup.v1.DatabaseState"> & {
    * @generated from field: google.protobuf.Duration clock_ahead = 7;
    */
   clockAhead?: Duration | undefined;
+
+  /**
+   * How the tables that grow are laid out: `plain`, `partitioned` or `citus`.
+   *
+   * @generated from field: string engine = 8;
+   */
+  engine: string;
+
+  /**
+   * The cluster whose coordinator it is. Absent unless the engine is `citus`.
+   *
+   * @generated from field: backup.v1.ClusterState cluster = 9;
+   */
+  cluster?: ClusterState | undefined;
 };
 
 /**
@@ -225,6 +239,76 @@ export type DatabaseState = Message<"backup.v1.DatabaseState"> & {
  */
 export const DatabaseStateSchema: GenMessage<DatabaseState> = /*@__PURE__*/
   messageDesc(file_backup_v1_replica, 3);
+
+/**
+ * A cluster of Citus.
+ *
+ * @generated from message backup.v1.ClusterState
+ */
+export type ClusterState = Message<"backup.v1.ClusterState"> & {
+  /**
+   * Of the extension: `13.2-1`.
+   *
+   * @generated from field: string version = 1;
+   */
+  version: string;
+
+  /**
+   * The coordinator first.
+   *
+   * @generated from field: repeated backup.v1.ClusterNode nodes = 2;
+   */
+  nodes: ClusterNode[];
+};
+
+/**
+ * Describes the message backup.v1.ClusterState.
+ * Use `create(ClusterStateSchema)` to create a new message.
+ */
+export const ClusterStateSchema: GenMessage<ClusterState> = /*@__PURE__*/
+  messageDesc(file_backup_v1_replica, 4);
+
+/**
+ * A node of a cluster, as the coordinator finds it.
+ *
+ * @generated from message backup.v1.ClusterNode
+ */
+export type ClusterNode = Message<"backup.v1.ClusterNode"> & {
+  /**
+   * Host and port.
+   *
+   * @generated from field: string address = 1;
+   */
+  address: string;
+
+  /**
+   * Whether the coordinator can connect to it now. What belongs to logs that are on one that is away cannot be read or written.
+   *
+   * @generated from field: bool reachable = 2;
+   */
+  reachable: boolean;
+
+  /**
+   * Whether it has or may get shards, as workers do.
+   *
+   * @generated from field: bool takes_shards = 3;
+   */
+  takesShards: boolean;
+
+  /**
+   * What the cluster lacks there, in words; empty when nothing.
+   *
+   * @generated from field: string fault = 4;
+   */
+  fault: string;
+};
+
+/**
+ * Describes the message backup.v1.ClusterNode.
+ * Use `create(ClusterNodeSchema)` to create a new message.
+ */
+export const ClusterNodeSchema: GenMessage<ClusterNode> = /*@__PURE__*/
+  messageDesc(file_backup_v1_replica, 5);
 
 /**
  * A standby as a replica found it when it looked last: twice a second, later when it takes long to answer.
@@ -252,7 +336,7 @@ export type StandbyState = Message<"backup.v1.StandbyState"> & {
  * Use `create(StandbyStateSchema)` to create a new message.
  */
 export const StandbyStateSchema: GenMessage<StandbyState> = /*@__PURE__*/
-  messageDesc(file_backup_v1_replica, 4);
+  messageDesc(file_backup_v1_replica, 6);
 
 /**
  * Whether it is read from, or why not.
@@ -314,7 +398,7 @@ export type StandbyState_State = (typeof StandbyState_State)[keyof typeof Standb
  * Describes the enum backup.v1.StandbyState.State.
  */
 export const StandbyState_StateSchema: GenEnum<StandbyState_State> = /*@__PURE__*/
-  enumDesc(file_backup_v1_replica, 4, 0);
+  enumDesc(file_backup_v1_replica, 6, 0);
 
 /**
  * Migrations by their names, in their order.
@@ -349,7 +433,7 @@ export type SchemaState = Message<"backup.v1.SchemaState"> & {
  * Use `create(SchemaStateSchema)` to create a new message.
  */
 export const SchemaStateSchema: GenMessage<SchemaState> = /*@__PURE__*/
-  messageDesc(file_backup_v1_replica, 5);
+  messageDesc(file_backup_v1_replica, 7);
 
 /**
  * The connection on which a replica hears of what others write.
@@ -384,7 +468,7 @@ export type ListenerState = Message<"backup.v1.ListenerState"> & {
  * Use `create(ListenerStateSchema)` to create a new message.
  */
 export const ListenerStateSchema: GenMessage<ListenerState> = /*@__PURE__*/
-  messageDesc(file_backup_v1_replica, 6);
+  messageDesc(file_backup_v1_replica, 8);
 
 /**
  * What goes by age, and whether it does.
@@ -440,7 +524,7 @@ export type RetentionState = Message<"backup.v1.RetentionState"> & {
  * Use `create(RetentionStateSchema)` to create a new message.
  */
 export const RetentionStateSchema: GenMessage<RetentionState> = /*@__PURE__*/
-  messageDesc(file_backup_v1_replica, 7);
+  messageDesc(file_backup_v1_replica, 9);
 
 /**
  * What callers meet first when they ask for much.
@@ -510,7 +594,7 @@ export type ReplicaLimits = Message<"backup.v1.ReplicaLimits"> & {
  * Use `create(ReplicaLimitsSchema)` to create a new message.
  */
 export const ReplicaLimitsSchema: GenMessage<ReplicaLimits> = /*@__PURE__*/
-  messageDesc(file_backup_v1_replica, 8);
+  messageDesc(file_backup_v1_replica, 10);
 
 /**
  * Replicas: what the one that answers is, and how it stands with what it needs.
