@@ -10,6 +10,9 @@ import { connect, createDatabase, processorMs, type Service, startService } from
 
 const SUBSCRIBERS = 100;
 
+/** A run as docs/scaling.md reckons with it. */
+const RUN = { reports: 20, appends: 20, each: 10 };
+
 /**
  * What one of each costs, for the model in docs/scaling.md: processor time of the replica and of PostgreSQL in µs, and bytes of write-ahead log. The
  * value of `X, replica` is the replica's share, its ceiling that of both; the value of `X, WAL` has the bytes that the caller sent as its ceiling.
@@ -70,6 +73,21 @@ export async function costs(serverUrl: string, rounds: number): Promise<Figure[]
           if (results[0]?.error) throw new Error(results[0].error.message);
         }),
     },
+    'a run': {
+      count: 500,
+      bytes: RUN.appends * RUN.each * LINE.length,
+      async act() {
+        await queue(pool, 500);
+        await concurrently(64, 500, () =>
+          claimAndFinish(controllers, 'queue', async lease => {
+            for (let n = 1; n <= RUN.reports; n++) {
+              await log.append(lease.backupId, RUN.each);
+              await controllers.reportProgress({ reports: [{ ...lease, progress: n / RUN.reports }] });
+            }
+          }),
+        );
+      },
+    },
     get: { count: GETS, bytes: 32, act: () => getAll(channel, backupIds) },
   };
   const contestants = Object.entries(kinds).map(([name, { count, act }]) => ({
@@ -79,12 +97,35 @@ export async function costs(serverUrl: string, rounds: number): Promise<Figure[]
   const measured = await alternate(contestants, rounds, 'µs, bytes');
   channel.close();
   await pool.end();
-  return Object.entries(kinds).flatMap(([name, { bytes }]) => {
+  const told = Object.entries(kinds).flatMap(([name, { bytes }]) => {
     const of = (what: string) => measured.get(`${name} ${what}`)!;
     return [
       compareCost(`${name}: replica, of both`, of('replica'), of('both'), null, 'µs'),
       compareCost(`${name}: WAL, of what was sent`, of('WAL'), [bytes], null, 'B'),
     ];
+  });
+  // Whether the parts make the whole: what a run costs, against the sum of what the model has for it.
+  const checks = (['replica', 'database', 'both', 'WAL'] as const).map(what =>
+    compareCost(
+      `a run, of the model: ${what}`,
+      measured.get(`a run ${what}`)!,
+      modelOf(what, measured),
+      // Appends of runs that take turns come in smaller groups, which costs PostgreSQL more than the model has and the replica less.
+      what === 'both' || what === 'WAL' ? 1.25 : null,
+      what === 'WAL' ? 'B' : 'µs',
+    ),
+  );
+  return [...told, ...checks];
+}
+
+/** Of a run, round by round: an append costs something for itself and something for each of its entries. */
+function modelOf(what: string, measured: Map<string, number[]>): number[] {
+  const of = (name: string, i: number) => measured.get(`${name} ${what}`)![i]!;
+  return measured.get(`a run ${what}`)!.map((_, i) => {
+    const [one, hundredth] = [of('append of 1', i), of('append of 100, an entry', i)];
+    const entry = (100 * hundredth - one) / 99;
+    const append = one + (RUN.each - 1) * entry;
+    return of('claim and finish', i) + RUN.reports * of('report of progress', i) + RUN.appends * append;
   });
 }
 
