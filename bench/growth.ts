@@ -48,6 +48,9 @@ async function measured(server: Connection, url: string, engine: Engine, rounds:
     await migrate(own, engine);
     const connection = made.use(await connect(own));
     await fill(connection.client, size / PER_LOG);
+    console.log(
+      `  ${name.padEnd(32)} ${(await roomOf(connection.client)).toFixed(0)} bytes of table and index for an entry`,
+    );
     connections.push(connection);
   }
   await server.client.query('checkpoint');
@@ -90,6 +93,14 @@ async function fill(client: pg.Client, logs: number): Promise<void> {
     select log.backupid, id, 40, '${LINE}', 1700000000
     from (select md5(i::text) as backupid from generate_series(1, ${logs}) i order by 1) log, generate_series(1, ${PER_LOG}) id`);
   await client.query('vacuum analyze');
+}
+
+/** Bytes that the table and its index take for an entry, all partitions together. */
+async function roomOf(client: pg.Client): Promise<number> {
+  const { rows } = await client.query(
+    "select sum(pg_total_relation_size(relid))::float8 / (select count(*) from backup_logs) as room from pg_partition_tree('backup_logs')",
+  );
+  return rows[0].room;
 }
 
 /** Appends as often as a round has it, and returns what one entry has cost, by way and kind. */
