@@ -48,8 +48,9 @@ async function measured(server: Connection, url: string, engine: Engine, rounds:
     await migrate(own, engine);
     const connection = made.use(await connect(own));
     await fill(connection.client, size / PER_LOG);
+    const { room, levels } = await sizeOf(connection.client);
     console.log(
-      `  ${name.padEnd(32)} ${(await roomOf(connection.client)).toFixed(0)} bytes of table and index for an entry`,
+      `  ${name.padEnd(32)} ${room.toFixed(0)} bytes for an entry, ${levels} levels above the leaves of the index`,
     );
     connections.push(connection);
   }
@@ -95,12 +96,15 @@ async function fill(client: pg.Client, logs: number): Promise<void> {
   await client.query('vacuum analyze');
 }
 
-/** Bytes that the table and its index take for an entry, all partitions together. */
-async function roomOf(client: pg.Client): Promise<number> {
-  const { rows } = await client.query(
-    "select sum(pg_total_relation_size(relid))::float8 / (select count(*) from backup_logs) as room from pg_partition_tree('backup_logs')",
-  );
-  return rows[0].room;
+/** Bytes that table and index take for an entry, and how high the index is; of the largest partition, where there are any. */
+async function sizeOf(client: pg.Client): Promise<{ room: number; levels: number }> {
+  await client.query('create extension pageinspect');
+  const { rows } = await client.query(`
+    select sum(pg_total_relation_size(relid))::float8 / (select count(*) from backup_logs) as room,
+           (select max((bt_metap(indexrelid::regclass::text)).level)::int from pg_partition_tree('backup_logs')
+            join pg_index on indrelid = relid where isleaf) as levels
+    from pg_partition_tree('backup_logs')`);
+  return rows[0];
 }
 
 /** Appends as often as a round has it, and returns what one entry has cost, by way and kind. */
