@@ -100,10 +100,10 @@ async function fill(client: pg.Client, logs: number): Promise<void> {
 async function sizeOf(client: pg.Client): Promise<{ room: number; levels: number }> {
   await client.query('create extension pageinspect');
   const { rows } = await client.query(`
-    select sum(pg_total_relation_size(relid))::float8 / (select count(*) from backup_logs) as room,
-           (select max((bt_metap(indexrelid::regclass::text)).level)::int from pg_partition_tree('backup_logs')
-            join pg_index on indrelid = relid where isleaf) as levels
-    from pg_partition_tree('backup_logs')`);
+    with part as (select 'backup_logs'::regclass as relid union select inhrelid from pg_inherits where inhparent = 'backup_logs'::regclass)
+    select (select sum(pg_total_relation_size(relid))::float8 / (select count(*) from backup_logs) from part) as room,
+           (select max((bt_metap(c.relname)).level)::int from part join pg_index i on i.indrelid = relid
+            join pg_class c on c.oid = i.indexrelid and c.relkind = 'i') as levels`);
   return rows[0];
 }
 
