@@ -3,15 +3,13 @@ import { join } from 'node:path';
 import pg from 'pg';
 import { alternate, compareCost, type Figure } from './figure.ts';
 import { fillControllers, CALLS as GETS, getAll } from './get.ts';
-import { claimAndFinish, controllersOf } from './lease.ts';
+import { claimAndFinish, concurrently, controllersOf } from './lease.ts';
 import { grpcLog } from './log.ts';
 import { LINE } from './raw-append.ts';
+import { modelOf, RUN, runs } from './run-model.ts';
 import { connect, createDatabase, processorMs, type Service, startService } from './service.ts';
 
 const SUBSCRIBERS = 100;
-
-/** A run as docs/scaling.md reckons with it. */
-const RUN = { reports: 20, appends: 20, each: 10 };
 
 /**
  * What one of each costs, for the model in docs/scaling.md: processor time of the replica and of PostgreSQL in µs, and bytes of write-ahead log. The
@@ -55,6 +53,17 @@ export async function costs(serverUrl: string, rounds: number): Promise<Figure[]
         await received;
       },
     },
+    'message to a live tail': {
+      count: 1000 * SUBSCRIBERS,
+      bytes: LINE.length,
+      async act() {
+        const name = crypto.randomUUID();
+        const { live, received } = await log.follow(name, SUBSCRIBERS, 1000);
+        await live;
+        for (let n = 0; n < 1000; n++) await log.append(name, 1);
+        await received;
+      },
+    },
     'claim and finish': {
       count: 2_000,
       bytes: 32,
@@ -75,17 +84,10 @@ export async function costs(serverUrl: string, rounds: number): Promise<Figure[]
     },
     'a run': {
       count: 500,
-      bytes: RUN.appends * RUN.each * LINE.length,
+      bytes: RUN.reports * RUN.each * LINE.length,
       async act() {
         await queue(pool, 500);
-        await concurrently(64, 500, () =>
-          claimAndFinish(controllers, 'queue', async lease => {
-            for (let n = 1; n <= RUN.reports; n++) {
-              await log.append(lease.backupId, RUN.each);
-              await controllers.reportProgress({ reports: [{ ...lease, progress: n / RUN.reports }] });
-            }
-          }),
-        );
+        await runs(channel, 500);
       },
     },
     get: { count: GETS, bytes: 32, act: () => getAll(channel, backupIds) },
@@ -94,6 +96,16 @@ export async function costs(serverUrl: string, rounds: number): Promise<Figure[]
     name,
     run: () => costOf(service, server, pool, count, act),
   }));
+  contestants.push({
+    name: 'a run that others hear of',
+    async run() {
+      await queue(pool, 500);
+      await using hearer = await startService(url);
+      const before = processorMs(hearer);
+      const costs = await costOf(service, server, pool, 500, () => runs(channel, 500));
+      return { ...costs, hearer: ((processorMs(hearer) - before) * 1000) / 500 };
+    },
+  });
   const measured = await alternate(contestants, rounds, 'µs, bytes');
   channel.close();
   await pool.end();
@@ -109,24 +121,13 @@ export async function costs(serverUrl: string, rounds: number): Promise<Figure[]
     compareCost(
       `a run, of the model: ${what}`,
       measured.get(`a run ${what}`)!,
-      modelOf(what, measured),
+      modelOf(name => measured.get(`${name} ${what}`)!),
       // Appends of runs that take turns come in smaller groups, which costs PostgreSQL more than the model has and the replica less.
       what === 'both' || what === 'WAL' ? 1.25 : null,
       what === 'WAL' ? 'B' : 'µs',
     ),
   );
   return [...told, ...checks];
-}
-
-/** Of a run, round by round: an append costs something for itself and something for each of its entries. */
-function modelOf(what: string, measured: Map<string, number[]>): number[] {
-  const of = (name: string, i: number) => measured.get(`${name} ${what}`)![i]!;
-  return measured.get(`a run ${what}`)!.map((_, i) => {
-    const [one, hundredth] = [of('append of 1', i), of('append of 100, an entry', i)];
-    const entry = (100 * hundredth - one) / 99;
-    const append = one + (RUN.each - 1) * entry;
-    return of('claim and finish', i) + RUN.reports * of('report of progress', i) + RUN.appends * append;
-  });
 }
 
 async function costOf(service: Service, server: number, pool: pg.Pool, count: number, act: () => Promise<unknown>) {
@@ -160,18 +161,6 @@ function statOf(pid: string): string[] {
   } catch {
     return [];
   }
-}
-
-export async function concurrently(
-  callers: number,
-  calls: number,
-  call: (caller: number, n: number) => Promise<unknown>,
-) {
-  let left = calls;
-  const all = Array.from({ length: callers }, async (_, caller) => {
-    while (left-- > 0) await call(caller, left);
-  });
-  await Promise.all(all);
 }
 
 async function queue(pool: pg.Pool, jobs: number): Promise<void> {

@@ -40,3 +40,16 @@ export async function claimAndFinish(
   const { results } = await controllers.finishControllers({ finishes: [finish] });
   if (results[0]!.error) throw new Error('a lease was lost');
 }
+
+/** Calls so many times, from so many callers that each wait for their answer. */
+export async function concurrently(
+  callers: number,
+  calls: number,
+  call: (caller: number, n: number) => Promise<unknown>,
+) {
+  let left = calls;
+  const all = Array.from({ length: callers }, async (_, caller) => {
+    while (left-- > 0) await call(caller, left);
+  });
+  await Promise.all(all);
+}
