@@ -1,8 +1,7 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { Cluster } from '../test/support/citus.ts';
-import { concurrently } from './costs.ts';
 import { alternate, compare, compareCost, type Figure, quantile } from './figure.ts';
-import { claim, controllersOf } from './lease.ts';
+import { claim, concurrently, controllersOf } from './lease.ts';
 import { grpcLog } from './log.ts';
 import { connect, createDatabase, startService } from './service.ts';
 

@@ -3,9 +3,10 @@ import { join } from 'node:path';
 import pg from 'pg';
 import { alternate, compareCost, type Figure } from './figure.ts';
 import { fillControllers, CALLS as GETS, getAll } from './get.ts';
-import { claimAndFinish, controllersOf } from './lease.ts';
+import { claimAndFinish, concurrently, controllersOf } from './lease.ts';
 import { grpcLog } from './log.ts';
 import { LINE } from './raw-append.ts';
+import { modelOf, RUN, runs } from './run-model.ts';
 import { connect, createDatabase, processorMs, type Service, startService } from './service.ts';
 
 const SUBSCRIBERS = 100;
@@ -52,6 +53,17 @@ export async function costs(serverUrl: string, rounds: number): Promise<Figure[]
         await received;
       },
     },
+    'message to a live tail': {
+      count: 1000 * SUBSCRIBERS,
+      bytes: LINE.length,
+      async act() {
+        const name = crypto.randomUUID();
+        const { live, received } = await log.follow(name, SUBSCRIBERS, 1000);
+        await live;
+        for (let n = 0; n < 1000; n++) await log.append(name, 1);
+        await received;
+      },
+    },
     'claim and finish': {
       count: 2_000,
       bytes: 32,
@@ -70,22 +82,52 @@ export async function costs(serverUrl: string, rounds: number): Promise<Figure[]
           if (results[0]?.error) throw new Error(results[0].error.message);
         }),
     },
+    'a run': {
+      count: 500,
+      bytes: RUN.reports * RUN.each * LINE.length,
+      async act() {
+        await queue(pool, 500);
+        await runs(channel, 500);
+      },
+    },
     get: { count: GETS, bytes: 32, act: () => getAll(channel, backupIds) },
   };
   const contestants = Object.entries(kinds).map(([name, { count, act }]) => ({
     name,
     run: () => costOf(service, server, pool, count, act),
   }));
+  contestants.push({
+    name: 'a run that others hear of',
+    async run() {
+      await queue(pool, 500);
+      await using hearer = await startService(url);
+      const before = processorMs(hearer);
+      const costs = await costOf(service, server, pool, 500, () => runs(channel, 500));
+      return { ...costs, hearer: ((processorMs(hearer) - before) * 1000) / 500 };
+    },
+  });
   const measured = await alternate(contestants, rounds, 'µs, bytes');
   channel.close();
   await pool.end();
-  return Object.entries(kinds).flatMap(([name, { bytes }]) => {
+  const told = Object.entries(kinds).flatMap(([name, { bytes }]) => {
     const of = (what: string) => measured.get(`${name} ${what}`)!;
     return [
       compareCost(`${name}: replica, of both`, of('replica'), of('both'), null, 'µs'),
       compareCost(`${name}: WAL, of what was sent`, of('WAL'), [bytes], null, 'B'),
     ];
   });
+  // Whether the parts make the whole: what a run costs, against the sum of what the model has for it.
+  const checks = (['replica', 'database', 'both', 'WAL'] as const).map(what =>
+    compareCost(
+      `a run, of the model: ${what}`,
+      measured.get(`a run ${what}`)!,
+      modelOf(name => measured.get(`${name} ${what}`)!),
+      // Appends of runs that take turns come in smaller groups, which costs PostgreSQL more than the model has and the replica less.
+      what === 'both' || what === 'WAL' ? 1.25 : null,
+      what === 'WAL' ? 'B' : 'µs',
+    ),
+  );
+  return [...told, ...checks];
 }
 
 async function costOf(service: Service, server: number, pool: pg.Pool, count: number, act: () => Promise<unknown>) {
@@ -119,18 +161,6 @@ function statOf(pid: string): string[] {
   } catch {
     return [];
   }
-}
-
-export async function concurrently(
-  callers: number,
-  calls: number,
-  call: (caller: number, n: number) => Promise<unknown>,
-) {
-  let left = calls;
-  const all = Array.from({ length: callers }, async (_, caller) => {
-    while (left-- > 0) await call(caller, left);
-  });
-  await Promise.all(all);
 }
 
 async function queue(pool: pg.Pool, jobs: number): Promise<void> {

@@ -5,7 +5,7 @@ import { migrate } from '../src/db/migrate.ts';
 import { sqlOn } from '../src/db/sql.ts';
 import { append } from '../src/log/append.ts';
 import { appendFree } from '../src/log/free.ts';
-import { compareCost, type Figure } from './figure.ts';
+import { alternate, compareCost, type Figure } from './figure.ts';
 import { LINE } from './raw-append.ts';
 
 /**
@@ -39,82 +39,100 @@ const PER_LOG = 100;
 const ACTIVE = 500;
 
 async function measured(server: Connection, url: string, engine: Engine, rounds: number): Promise<Figure[]> {
-  const name = `bench_growth_${engine}`;
-  await server.client.query(`create database ${name}`);
-  const own = Object.assign(new URL(url), { pathname: `/${name}` }).href;
-  const costs = new Map<string, number[][]>();
-  try {
+  // All sizes are there at the same time and are appended to in turn: a machine that becomes slower does so for all of them.
+  await using made = new AsyncDisposableStack();
+  const connections: Connection[] = [];
+  for (const size of SIZES) {
+    const name = `bench_growth_${engine}_${size}`;
+    await server.client.query(`create database ${name}`);
+    made.defer(async () => void (await server.client.query(`drop database ${name} with (force)`)));
+    const own = Object.assign(new URL(url), { pathname: `/${name}` }).href;
     await migrate(own, engine);
-    await using connection = await connect(own);
-    for (const [i, size] of SIZES.entries()) {
-      await fill(connection.client, (SIZES[i - 1] ?? 0) / PER_LOG, size / PER_LOG);
-      for (const [kind, one] of await costsOf(connection, rounds)) {
-        costs.set(kind, [...(costs.get(kind) ?? []), one]);
-        const told = one.map(cost => cost.toFixed(cost < 100 ? 2 : 0)).join(' ');
-        console.log(`  ${engine.padEnd(12)} ${size.toExponential().padEnd(5)} entries  ${kind.padEnd(28)} (${told})`);
-      }
-    }
-  } finally {
-    await server.client.query(`drop database ${name} with (force)`);
+    const connection = made.use(await connect(own));
+    await fill(connection.client, size / PER_LOG);
+    const { room, levels } = await sizeOf(connection.client);
+    console.log(
+      `  ${name.padEnd(32)} ${room.toFixed(0)} bytes for an entry, ${levels} levels above the leaves of the index`,
+    );
+    connections.push(connection);
   }
-  return [...costs].flatMap(([kind, [small, ...larger]]) => {
-    if (kind.endsWith(PAGES)) return []; // nearly none: there is nothing to compare
-    const unit = kind.endsWith(WAL) ? 'bytes' : 'us';
-    return larger.map((large, i) => {
-      const what = `${engine}, ${kind}: ${SIZES[i + 1]!.toExponential()} to 1e+5`;
-      return compareCost(what, large, small!, engine === 'partitioned' ? 1.2 : null, unit);
-    });
-  });
+  await server.client.query('checkpoint');
+  const contestants = [];
+  for (const [i, connection] of connections.entries())
+    contestants.push({ name: `${engine} ${SIZES[i]!.toExponential()}`, run: await appender(connection) });
+  const costs = await alternate(contestants, rounds, 'us, bytes');
+  const [small, ...larger] = SIZES.map(size => `${engine} ${size.toExponential()}`);
+  return ways.flatMap(({ name }) =>
+    [PROCESS, WAL].flatMap(kind =>
+      larger.map(large => {
+        const [grown, first] = [large, small].map(size => costs.get(`${size} ${name}, ${kind}`)!);
+        const goal = engine === 'partitioned' ? 1.2 : null;
+        return compareCost(
+          `${name}, ${kind}: ${large} to ${small}`,
+          grown!,
+          first!,
+          goal,
+          kind === WAL ? 'bytes' : 'us',
+        );
+      }),
+    ),
+  );
 }
 
 const [PROCESS, WAL, PAGES] = ['process', 'WAL', 'pages'] as const;
 
-/** Logs from one number to another one, in the order of their ids. */
-async function fill(client: pg.Client, from: number, to: number): Promise<void> {
+/** How entries are appended: so many calls a round, of so many appends each. */
+const ways = [
+  { name: 'alone', calls: 1000, each: 1 },
+  { name: 'of 32', calls: 200, each: 32 },
+];
+
+/** So many logs, in the order of their ids. */
+async function fill(client: pg.Client, logs: number): Promise<void> {
   await client.query(`
     insert into backup_log_heads (backupid, lastid, lastmicros)
-    select md5(i::text), ${PER_LOG}, 1 from generate_series(${from + 1}, ${to}) i;
+    select md5(i::text), ${PER_LOG}, 1 from generate_series(1, ${logs}) i;
     insert into backup_logs (backupid, id, loglevel, message, created_at)
     select log.backupid, id, 40, '${LINE}', 1700000000
-    from (select md5(i::text) as backupid from generate_series(${from + 1}, ${to}) i order by 1) log, generate_series(1, ${PER_LOG}) id`);
+    from (select md5(i::text) as backupid from generate_series(1, ${logs}) i order by 1) log, generate_series(1, ${PER_LOG}) id`);
   await client.query('vacuum analyze');
 }
 
-/** Of one entry, by what it is; ascending. */
-async function costsOf({ client, pid }: Connection, rounds: number): Promise<Map<string, number[]>> {
+/** Bytes that table and index take for an entry, and how high the index is; of the largest partition, where there are any. */
+async function sizeOf(client: pg.Client): Promise<{ room: number; levels: number }> {
+  await client.query('create extension pageinspect');
+  const { rows } = await client.query(`
+    with part as (select 'backup_logs'::regclass as relid union select inhrelid from pg_inherits where inhparent = 'backup_logs'::regclass)
+    select (select sum(pg_total_relation_size(relid))::float8 / (select count(*) from backup_logs) from part) as room,
+           (select max((bt_metap(c.relname)).level)::int from part join pg_index i on i.indrelid = relid
+            join pg_class c on c.oid = i.indexrelid and c.relkind = 'i') as levels`);
+  return rows[0];
+}
+
+/** Appends as often as a round has it, and returns what one entry has cost, by way and kind. */
+async function appender({ client, pid }: Connection): Promise<() => Promise<Record<string, number>>> {
   const { rows } = await client.query(`select backupid from backup_log_heads order by random() limit ${ACTIVE}`);
   const logs: string[] = rows.map(row => row.backupid);
   const entries = [{ level: 40, message: LINE, at: undefined }];
   const sql = sqlOn(client);
-  await client.query('checkpoint');
   for (const backupId of [...logs, ...logs]) await append(sql, backupId, entries);
   let next = 0;
   const log = () => logs[next++ % logs.length]!;
-  const ways = {
-    alone: { calls: 1000, each: 1, run: () => append(sql, log(), entries) },
-    'of 32': {
-      calls: 200,
-      each: 32,
-      run: () =>
-        appendFree(
-          sql,
-          Array.from({ length: 32 }, () => ({ backupId: log(), entries, leaseToken: '' })),
-        ),
-    },
-  };
-  const costs = new Map<string, number[]>();
-  for (const [way, { calls, each, run }] of Object.entries(ways))
-    for (let round = 0; round < rounds; round++) {
+  const one = () => ({ backupId: log(), entries, leaseToken: '' });
+  return async () => {
+    const costs: Record<string, number> = {};
+    for (const { name, calls, each } of ways) {
       const before = await spent(client, pid);
-      for (let i = 0; i < calls; i++) await run();
+      for (let i = 0; i < calls; i++) {
+        if (each === 1) await append(sql, log(), entries);
+        else await appendFree(sql, Array.from({ length: each }, one));
+      }
       const after = await spent(client, pid);
       for (const kind of [PROCESS, WAL, PAGES])
-        costs.set(`${way}, ${kind}`, [
-          ...(costs.get(`${way}, ${kind}`) ?? []),
-          (after[kind] - before[kind]) / (calls * each),
-        ]);
+        costs[`${name}, ${kind}`] = (after[kind] - before[kind]) / (calls * each);
     }
-  return new Map([...costs].map(([kind, all]) => [kind, all.toSorted((a, b) => a - b)]));
+    return costs;
+  };
 }
 
 /** So far: microseconds of the server's process, bytes of the journal, pages read. */

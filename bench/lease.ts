@@ -25,12 +25,31 @@ export async function claim(url: string, controllers: Controllers, count: number
   return claimed.map(({ controller, leaseToken }) => ({ backupId: controller!.backupId, leaseToken }));
 }
 
-/** Claims one run of this format (empty: of any) and finishes it. */
-export async function claimAndFinish(controllers: Controllers, format = ''): Promise<void> {
+/** Claims one run of this format (empty: of any), does its work and finishes it. */
+export async function claimAndFinish(
+  controllers: Controllers,
+  format = '',
+  work: (lease: Lease) => Promise<unknown> = async () => {},
+): Promise<void> {
   const { claimed } = await controllers.claimControllers({ worker: 'bench', filter: { format } });
   const [one] = claimed;
   if (!one) throw new Error('nothing to claim');
-  const finish = { backupId: one.controller!.backupId, leaseToken: one.leaseToken, outcome: Outcome.SUCCEEDED };
+  const lease = { backupId: one.controller!.backupId, leaseToken: one.leaseToken };
+  await work(lease);
+  const finish = { ...lease, outcome: Outcome.SUCCEEDED };
   const { results } = await controllers.finishControllers({ finishes: [finish] });
   if (results[0]!.error) throw new Error('a lease was lost');
+}
+
+/** Calls so many times, from so many callers that each wait for their answer. */
+export async function concurrently(
+  callers: number,
+  calls: number,
+  call: (caller: number, n: number) => Promise<unknown>,
+) {
+  let left = calls;
+  const all = Array.from({ length: callers }, async (_, caller) => {
+    while (left-- > 0) await call(caller, left);
+  });
+  await Promise.all(all);
 }

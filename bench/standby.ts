@@ -6,9 +6,10 @@ import { LogService } from '../src/gen/backup/v1/log_pb.ts';
 import { createClient } from '../src/grpc/client.ts';
 import { writeHistory } from '../test/support/read-aside.ts';
 import { Pair } from '../test/support/standby-server.ts';
-import { concurrently, serverMs } from './costs.ts';
+import { serverMs } from './costs.ts';
 import { alternate, compareCost, type Figure } from './figure.ts';
 import { fillControllers } from './get.ts';
+import { concurrently } from './lease.ts';
 import { newBackupId } from './raw-append.ts';
 import { connect, startService } from './service.ts';
 

@@ -9,8 +9,11 @@ import type { MovedFront } from './moved-front.ts';
 /** A log of which so many of its oldest entries may be removed. */
 export type Front = { backupId: string; entries: bigint };
 
-/** How many of them are old, and how many of those were removed here: others may have been faster. */
-export type Shortened = { backupId: string; old: bigint; removed: bigint };
+/**
+ * How many of them are old, and how many of those were removed here: others may have been faster. One that was `moved` meanwhile in a way that nobody
+ * has looked at is as it was: none of it is known to be old.
+ */
+export type Shortened = { backupId: string; old: bigint; removed: bigint; moved: boolean };
 
 /**
  * Removes the oldest entries of logs, up to the first one that was not written before `before` (epoch seconds; undefined: all of them). Tails
@@ -31,7 +34,8 @@ export async function shortenLogs(
 ): Promise<Shortened[]> {
   const shortened: (Shortened & { upTo: bigint })[] = [];
   const old = await readOld(sql, fronts, { before, moved }, 'order by backupid for key share');
-  for (const { backupId, firstId, upTo, inSegments } of old) {
+  const outdated = old.filter(log => log.outdated).map(({ backupId }) => backupId);
+  for (const { backupId, firstId, upTo, movedId } of old.filter(log => !log.outdated)) {
     // A statement for each log, with plain bounds: in one for many that is joined with them, the plan of the deletion hangs on statistics.
     const [gone] = await sql<{ removed: string }>({
       name: 'log-shorten',
@@ -39,8 +43,17 @@ export async function shortenLogs(
         select count(*) as removed from gone`,
       values: [backupId, firstId, upTo],
     });
+    const rows = BigInt(gone!.removed);
+    const inSegments = movedId >= firstId || rows < upTo - firstId;
+    // Also what has left the table while it was waited for: by those who move, or those who shorten, too.
     const fromSegments = inSegments ? await shortenSegments(sql, backupId, upTo, moved.get(backupId)?.rest) : 0n;
-    shortened.push({ backupId, old: upTo - firstId, removed: BigInt(gone!.removed) + fromSegments, upTo });
+    if (fromSegments !== undefined) {
+      shortened.push({ backupId, old: upTo - firstId, removed: rows + fromSegments, moved: false, upTo });
+    } else if (rows === 0n) {
+      outdated.push(backupId);
+    } else {
+      throw new Error(`nobody has looked at what is left of ${backupId} from ${upTo}`);
+    }
   }
   if (onCitus()) {
     for (const { backupId, upTo } of shortened)
@@ -59,7 +72,7 @@ export async function shortenLogs(
       update backup_log_heads h set firstid = greatest(firstid, log.upto) from log where h.backupid = log.backupid`,
     values: [shortened.map(({ backupId }) => backupId), shortened.map(({ upTo }) => upTo)],
   });
-  return shortened;
+  return [...shortened, ...outdated.map(backupId => ({ backupId, old: 0n, removed: 0n, moved: true }))];
 }
 
 /** How many of the oldest entries of each log are old, as `shortenLogs` would find them; a log that has none is left out. */
@@ -121,25 +134,39 @@ async function readOld(
     inSegments: BigInt(movedid) >= BigInt(firstid),
     // Nothing was appended since, so it does not matter what its writers said. 0 is not known.
     silent: lastmicros !== '0' && BigInt(lastmicros) < (before ?? 0n) * 1_000_000n,
+    outdated: false,
   }));
   for (const log of within) if (log.inSegments) cutMoved(log, moved.get(log.backupId), before);
-  const some = within.filter(log => log.upTo > log.firstId);
+  const some = within.filter(log => log.upTo > log.firstId || log.outdated);
   if (before === undefined) return some;
   const kept = await firstKept(
     sql,
     some.filter(log => !log.silent && log.upTo > log.movedId + 1n),
     before,
   );
-  return some.map(log => ({ ...log, upTo: kept.get(log.backupId) ?? log.upTo })).filter(log => log.upTo > log.firstId);
+  return some
+    .map(log => ({ ...log, upTo: kept.get(log.backupId) ?? log.upTo }))
+    .filter(log => log.upTo > log.firstId || log.outdated);
 }
 
-type Old = { backupId: string; firstId: bigint; upTo: bigint; movedId: bigint; inSegments: boolean };
+/** `outdated` when it has been moved since somebody looked how old it is. */
+type Old = {
+  backupId: string;
+  firstId: bigint;
+  upTo: bigint;
+  movedId: bigint;
+  inSegments: boolean;
+  outdated: boolean;
+};
 
 /** Not beyond what is known to be old in segments. */
 function cutMoved(log: Old, front: MovedFront | undefined, before: bigint | undefined): void {
   const holds = front?.firstId === log.firstId && front.movedId === log.movedId;
   if (holds) log.upTo = front.upTo > log.movedId ? log.upTo : front.upTo;
-  else if (before !== undefined || log.upTo <= log.movedId) log.upTo = log.firstId;
+  else if (before !== undefined || log.upTo <= log.movedId) {
+    log.upTo = log.firstId;
+    log.outdated = true;
+  }
 }
 
 /** By backup id, of those that begin in a segment. */

@@ -99,8 +99,11 @@ function emptied({ logs, fronts }: Step, shortened: Shortened[]): string[] {
   return logs.filter((log, i) => log.orphan && isEmptied(log, fronts[i]!)).map(log => log.backupId);
 }
 
-/** The log of a step again that has more than one may take: at once, or as the last one when somebody else is at it. */
-function putBack(queue: AgedLog[], { logs: [log], fronts: [front] }: Step, shortened: Shortened[]): void {
+/** Logs of a step again: those that were moved meanwhile, and the one that has more than one may take, at once, or as the last one when somebody else is at it. */
+function putBack(queue: AgedLog[], { logs, fronts: [front] }: Step, shortened: Shortened[]): void {
+  const moved = new Set(shortened.filter(one => one.moved).map(({ backupId }) => backupId));
+  queue.push(...logs.filter(({ backupId }) => moved.has(backupId)));
+  const [log] = logs;
   const done = shortened.find(one => one.backupId === log!.backupId);
   if (done?.old !== front!.entries || done.old === log!.entries) return;
   const entries = log!.entries - done.old;

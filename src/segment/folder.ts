@@ -1,4 +1,3 @@
-import { randomUUID } from 'node:crypto';
 import { mkdir, open, readFile, rename, rm, rmdir, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import type { Store } from './store.ts';
@@ -6,6 +5,8 @@ import type { Store } from './store.ts';
 /** Objects as files below a folder, which has to be there: of all replicas the same one. */
 export function folderStore(path: string): Store {
   const fileOf = (key: string) => join(path, key);
+  // One for each object, so that it is known by the key when whoever wrote it is gone.
+  const unfinishedOf = (key: string) => `${fileOf(key)}.unfinished`;
   return {
     place: `file://${path}`,
 
@@ -13,7 +14,7 @@ export function folderStore(path: string): Store {
       await stat(path);
       const file = fileOf(key);
       await mkdir(dirname(file), { recursive: true });
-      const unfinished = `${file}.${randomUUID()}`;
+      const unfinished = unfinishedOf(key);
       try {
         await writeDurably(unfinished, object, signal);
         await rename(unfinished, file);
@@ -21,7 +22,8 @@ export function folderStore(path: string): Store {
         await rm(unfinished, { force: true });
         throw error;
       }
-      await syncFolder(dirname(file));
+      // Also that of the backup, which may be new.
+      for (const folder of [dirname(file), path]) await syncFolder(folder);
     },
 
     async get(key, signal) {
@@ -37,7 +39,7 @@ export function folderStore(path: string): Store {
 
     async remove(key) {
       await stat(path);
-      await rm(fileOf(key), { force: true });
+      for (const file of [unfinishedOf(key), fileOf(key)]) await rm(file, { force: true });
       // Of the backup; it stays while there are others in it.
       await rmdir(dirname(fileOf(key))).catch(() => {});
     },

@@ -6,7 +6,7 @@ import { type Sql, sqlOn, transaction } from '../db/sql.ts';
 import { fingerprint } from '../log/entry.ts';
 import { ENTRY_OVERHEAD, least } from '../log/limits.ts';
 import { digest, SegmentWriter } from './message.ts';
-import { announceObject, giveUpObject, isBeingWritten, keepObject } from './removal.ts';
+import { announceObject, giveUpObject, hurryRemoval, isBeingWritten, keepObject } from './removal.ts';
 import { appendedAt, type MovedEntry } from './segment.ts';
 import type { Store } from './store.ts';
 
@@ -26,6 +26,8 @@ type Needs = { pool: Pool; store: Store; signal: AbortSignal };
  * The object is written down as one to remove, written, read back and compared; then one transaction takes the rows from the table, if they are still
  * what was written, and makes the object part of the log. Whatever breaks before its commit leaves the log as it was and the object to be removed;
  * whatever breaks behind it has lost nothing. Of any number who do this at once, one commits.
+ *
+ * What is to be removed is so until it surely will not arrive any more: a request that nobody waits for may do that later.
  */
 export async function moveSegment(
   { pool, store, signal }: Needs,
@@ -46,15 +48,22 @@ export async function moveSegment(
   const checksum = digest(object);
   const name = `${range.from}-${range.to}-${checksum.toString('hex', 0, 8)}-${randomBytes(8).toString('hex')}.seg`;
   const key = `${backupId}/${name}`;
-  await announceObject(sql, backupId, key, WRITING_SECONDS);
+  await announceObject(sql, backupId, key, ARRIVING_SECONDS);
+  let [written, kept] = [false, false];
   try {
     await store.put(key, object, signal);
-    const written = await store.get(key, signal);
-    if (!written || !digest(written).equals(checksum))
+    written = true;
+    const there = await store.get(key, signal);
+    if (!there || !digest(there).equals(checksum))
       throw new Error(`${store.place} gives ${key} back as something else`);
-    await transaction(pool, sql => take(sql, backupId, range, { ...content, key, checksum, bytes: object.length }));
+    await transaction(pool, async sql => {
+      await take(sql, backupId, range, { ...content, key, checksum, bytes: object.length });
+      kept = true;
+    });
   } catch (error) {
-    await giveUpObject(sql, backupId, key).catch(() => {});
+    // Whether it was kept when all was said but no answer came to the commit, only its row knows.
+    if (kept) await hurryRemoval(sql, backupId, key).catch(() => {});
+    else await giveUpObject(sql, backupId, key, written ? 0 : ARRIVING_SECONDS).catch(() => {});
     if (error instanceof Changed) return undefined;
     throw error;
   }
@@ -158,5 +167,5 @@ const AT_ONCE = 1000n;
 /** Of one segment: bounds what a look at it costs when its texts are short. */
 const MOST_ENTRIES = 20_000n;
 
-/** How long an object may take from being announced to being part of a log before it is removed. */
-const WRITING_SECONDS = 600;
+/** How long an object may be on its way, so that one that was announced and is part of no log goes after that: S3 takes a request for so long after it was signed. */
+const ARRIVING_SECONDS = 900;

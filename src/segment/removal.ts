@@ -28,8 +28,20 @@ export async function keepObject(sql: Sql, backupId: string, key: string): Promi
   return kept.length > 0;
 }
 
-/** It will not be kept: it may go at once. */
-export async function giveUpObject(sql: Sql, backupId: string, key: string): Promise<void> {
+/**
+ * It is not kept, and never will be: it goes in so many seconds. Also when somebody has removed it before it came, because whoever was to write it
+ * stood still for too long.
+ */
+export async function giveUpObject(sql: Sql, backupId: string, key: string, seconds: number): Promise<void> {
+  await sql({
+    text: `insert into backup_segment_removals as given (backupid, key, due_at, attempts) values ($1, $2, ${epochNow} + $3, 1)
+      on conflict (backupid, key) do update set due_at = excluded.due_at, attempts = given.attempts + 1`,
+    values: [backupId, key, seconds],
+  });
+}
+
+/** It may go at once, unless it was kept. */
+export async function hurryRemoval(sql: Sql, backupId: string, key: string): Promise<void> {
   await sql({
     text: `update backup_segment_removals set due_at = ${epochNow} where backupid = $1 and key = $2`,
     values: [backupId, key],

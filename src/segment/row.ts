@@ -17,7 +17,11 @@ export type SegmentRow = {
 export const segmentColumns = `s.backupid as segment_of, s.firstid as segment_first, s.lastid as segment_last, s.key, s.checksum, s.levels,
   s.firstmicros as segment_from, s.lastmicros as segment_to, s.proof as segment_proof`;
 
-/** Undefined where an outer join has found none. */
+/** The same columns where there is no segment: names and types of a union. */
+export const NO_SEGMENT = `null::varchar as segment_of, null::bigint as segment_first, null::bigint as segment_last, null::varchar as key,
+  null::bytea as checksum, null::jsonb as levels, null::bigint as segment_from, null::bigint as segment_to, null::varchar as segment_proof`;
+
+/** Undefined where there is none. */
 export function toSegmentRow(row: Record<string, unknown>): SegmentRow | undefined {
   if (row['segment_of'] === null) return undefined;
   return {

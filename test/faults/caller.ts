@@ -10,7 +10,14 @@ import type { Model } from './model.ts';
 export type Entrance = Pick<Replica, 'controllers' | 'courses' | 'logs' | 'address'>;
 
 /** Where an actor acts, until `stop`. */
-export type Scene = { replicas: Entrance[]; model: Model; dice: Dice; stop: AbortSignal };
+export type Scene = {
+  replicas: Entrance[];
+  model: Model;
+  dice: Dice;
+  stop: AbortSignal;
+  /** Whether to ask again after an error; by default, after those that say so. */
+  passes?: (error: ServiceError) => boolean;
+};
 
 type Ask<T> = (replica: Entrance, options: Options) => Promise<T>;
 
@@ -47,7 +54,7 @@ export class Caller {
       this.#scene.model.answered(this.name, begun);
       return { value };
     } catch (error) {
-      if (!isPassing(error as ServiceError)) throw error;
+      if (!(this.#scene.passes ?? isPassing)(error as ServiceError)) throw error;
       this.#scene.model.broken++;
       this.#turn++;
       // One that is dead refuses at once: as fast as a loop can ask.

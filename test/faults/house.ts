@@ -1,10 +1,10 @@
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import pg from 'pg';
 import { type EmbeddedPostgres, freePort, startEmbeddedPostgres } from '../../src/db/embedded.ts';
 import type { Database } from '../support/database.ts';
 import { eventually } from '../support/eventually.ts';
+import { query } from '../support/query.ts';
 import { ServiceProcess, type Start } from './service-process.ts';
 
 /** A durable PostgreSQL and two replicas of the service, each a process of its own behind cables: to the database, and to its clients. */
@@ -42,7 +42,7 @@ export class House implements AsyncDisposable {
 
   /** Truth by SQL, on a connection of its own that no cable is in the way of. */
   get database(): Pick<Database, 'url' | 'query'> {
-    return { url: this.url, query: (sql, values = []) => this.#query(sql, values) };
+    return { url: this.url, query: (sql, values) => query(this.url, sql, values) };
   }
 
   async startPostgres(): Promise<void> {
@@ -65,16 +65,5 @@ export class House implements AsyncDisposable {
     for (const replica of this.replicas) await replica[Symbol.asyncDispose]();
     await this.#postgres?.[Symbol.asyncDispose]();
     rmSync(this.folder, { recursive: true, force: true });
-  }
-
-  async #query(sql: string, values: unknown[]): Promise<Record<string, unknown>[]> {
-    const client = new pg.Client({ connectionString: this.url });
-    client.on('error', () => {});
-    await client.connect();
-    try {
-      return (await client.query(sql, values)).rows;
-    } finally {
-      await client.end();
-    }
   }
 }

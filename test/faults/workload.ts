@@ -15,8 +15,9 @@ import { streamLines } from './actors/streams.ts';
 import { Follower } from './actors/tails.ts';
 import { Watcher } from './actors/watches.ts';
 import type { Entrance } from './caller.ts';
+import { Cast } from './cast.ts';
 import type { House } from './house.ts';
-import { Model } from './model.ts';
+import type { Model } from './model.ts';
 
 /** What was acknowledged, and what became of it. */
 export type Outcome = {
@@ -30,12 +31,10 @@ export type Outcome = {
 
 /** Everything that clients do, at once, until `end`; and whether what they were told is what is there. */
 export class Workload implements AsyncDisposable {
-  readonly model = new Model();
   readonly #house: House;
+  readonly #cast: Cast;
   readonly #entrance: Entrance;
-  readonly #stop = new AbortController();
   readonly #leave = new AbortController();
-  readonly #actors: Promise<void>[];
   readonly #followers: Follower[];
   readonly #watchers: Watcher[];
   readonly #crew: Crew;
@@ -44,18 +43,18 @@ export class Workload implements AsyncDisposable {
   readonly #payloads: Payloads = new Map();
   readonly #courseRuns: CourseRuns = [];
   readonly #queued = new Set<string>();
-  #failure: Error | undefined;
 
   /** By way of the replicas themselves, or of what stands in front of them. */
   constructor(house: House, dice: Dice, replicas: Entrance[] = house.replicas) {
     this.#house = house;
     this.#entrance = replicas[0]!;
-    const scene = { replicas, model: this.model, dice, stop: this.#stop.signal };
+    this.#cast = new Cast(house, dice, replicas);
+    const { scene } = this.#cast;
     const [one, other] = this.#backupIds as [string, string];
     const leave = this.#leave.signal;
     this.#followers = ['tail 1', 'tail 2', 'tail 3'].map(name => new Follower(name, scene, [one, other], leave));
     this.#watchers = ['watch 1', 'watch 2'].map(name => new Watcher(name, scene, leave));
-    this.#actors = [
+    this.#cast.enter(
       appendLines('append 1', scene, one),
       appendLines('append 2', scene, one),
       appendLines('append 3', scene, other),
@@ -66,12 +65,8 @@ export class Workload implements AsyncDisposable {
       carryPayloads('payloads', scene, this.#payloads),
       runCourses('courses', scene, this.#courseRuns),
       queueRuns('queue', scene, this.#queued),
-    ];
-    const watching = [...this.#followers, ...this.#watchers].map(({ over }) => over);
-    for (const actor of [...this.#actors, ...watching])
-      actor.catch((error: Error) => {
-        this.#failure ??= error;
-      });
+    );
+    this.#cast.watch(...[...this.#followers, ...this.#watchers].map(({ over }) => over));
     this.#crew = new Crew(
       replicas.map(({ address }) => address),
       dice,
@@ -80,23 +75,19 @@ export class Workload implements AsyncDisposable {
     for (let i = 0; i < 2; i++) this.#crew.hire();
   }
 
-  /** Waits until everybody has had an answer to something that was begun after this time, and returns how long after it that was, in milliseconds. */
-  async recovered(since: number, withinMs: number): Promise<number> {
-    await eventually(() => {
-      const silent = this.#failure ? [] : this.model.silentSince(since);
-      assert.deepEqual(silent, [], `${silent} have not recovered`);
-    }, withinMs);
-    if (this.#failure) throw this.#failure;
-    for (const replica of this.#house.replicas)
-      assert.ok(!replica.crashed, `a replica has crashed: ${replica.output()}`);
-    return performance.now() - since;
+  get model(): Model {
+    return this.#cast.model;
+  }
+
+  /** As `Cast.recovered`. */
+  recovered(since: number, withinMs: number): Promise<number> {
+    return this.#cast.recovered(since, withinMs);
   }
 
   /** Lets everybody end what they are about, and compares. */
   async end(): Promise<Outcome> {
     const { database } = this.#house;
-    this.#stop.abort();
-    await Promise.all(this.#actors);
+    await this.#cast.end();
     await eventually(async () => {
       const open = await database.query('select backupid from backup_controllers where format = $1 and status < 900', [
         FORMAT,
@@ -119,7 +110,7 @@ export class Workload implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    this.#stop.abort();
+    this.#cast.stop();
     this.#leave.abort();
     await this.#crew[Symbol.asyncDispose]();
   }

@@ -24,6 +24,7 @@ import { fileURLToPath } from 'node:url';
 import pg from 'pg';
 import { type EmbeddedPostgresOptions, startEmbeddedPostgres } from '../../src/db/embedded.ts';
 import { eventually } from '../support/eventually.ts';
+import { query } from '../support/query.ts';
 
 const SOURCE = fileURLToPath(new URL('../../src/db/embedded.ts', import.meta.url));
 const isRoot = process.getuid?.() === 0;
@@ -330,16 +331,6 @@ describe('startEmbeddedPostgres', function () {
 function script(path: string, content: string): void {
   mkdirSync(dirname(path), { recursive: true });
   writeFileSync(path, content, { mode: 0o755 });
-}
-
-async function query(url: string, sql: string): Promise<unknown[]> {
-  const client = new pg.Client(url);
-  await client.connect();
-  try {
-    return (await client.query(sql)).rows;
-  } finally {
-    await client.end();
-  }
 }
 
 async function durability(url: string): Promise<unknown[]> {

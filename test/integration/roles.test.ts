@@ -2,11 +2,11 @@ import { strict as assert } from 'node:assert';
 import { randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import pg from 'pg';
 import { startReplica } from '../support/backend.ts';
 import { administer } from '../support/database.ts';
 import { callAll } from '../support/example-call.ts';
 import { repository, run } from '../support/process.ts';
+import { query } from '../support/query.ts';
 import { Subscriber } from '../support/subscriber.ts';
 import { append, newBackupId } from '../support/writing.ts';
 
@@ -113,13 +113,3 @@ describe('A role for migrations and one for the service, as the documentation ma
     return url.href;
   }
 });
-
-async function query(url: string, sql: string): Promise<Record<string, unknown>[]> {
-  const client = new pg.Client({ connectionString: url });
-  await client.connect();
-  try {
-    return (await client.query(sql)).rows;
-  } finally {
-    await client.end();
-  }
-}

@@ -1,5 +1,5 @@
-import pg from 'pg';
 import type { Database } from './database.ts';
+import { query } from './query.ts';
 
 /** The nodes of the cluster of TEST_CITUS_URL, the coordinator first: it names every one of them in `pg_dist_node` of that database. */
 export class Cluster {
@@ -13,18 +13,18 @@ export class Cluster {
   /** Runs SQL on every node, in the database of administrators. */
   async administer(sql: string): Promise<void> {
     const urls = [this.#coordinator, ...(await this.#nodes()).map(node => this.#urlOf(node))];
-    await Promise.all(urls.map(url => run(url, sql)));
+    await Promise.all(urls.map(url => query(url, sql)));
   }
 
   /** A database with the extension on every node, which know each other in it. */
   async create(name: string): Promise<void> {
     await this.administer(`create database ${name}`);
     const nodes = await this.#nodes();
-    for (const node of [undefined, ...nodes]) await run(this.#urlOf(node, name), 'create extension citus');
+    for (const node of [undefined, ...nodes]) await query(this.#urlOf(node, name), 'create extension citus');
     const { hostname, port } = new URL(this.#coordinator);
     const adding = nodes.map(({ host, port }) => `select citus_add_node('${host}', ${port});`);
     const url = this.#urlOf(undefined, name);
-    await run(url, `select citus_set_coordinator_host('${hostname}', ${port}); ${adding.join(' ')}`);
+    await query(url, `select citus_set_coordinator_host('${hostname}', ${port}); ${adding.join(' ')}`);
   }
 
   /** A copy with what the nodes know of each other and of the shards; some 200 ms. */
@@ -35,7 +35,7 @@ export class Cluster {
   }
 
   async #nodes(): Promise<{ host: string; port: number }[]> {
-    this.#workers ??= (await run(
+    this.#workers ??= (await query(
       this.#coordinator,
       'select nodename as host, nodeport as port from pg_dist_node where groupid <> 0 order by nodeid',
     )) as { host: string; port: number }[];
@@ -51,22 +51,12 @@ export class Cluster {
   }
 }
 
-async function run(url: string, sql: string, values: unknown[] = []): Promise<Record<string, unknown>[]> {
-  const client = new pg.Client({ connectionString: url });
-  await client.connect();
-  try {
-    return (await (values.length > 0 ? client.query(sql, values) : client.query(sql))).rows;
-  } finally {
-    await client.end();
-  }
-}
-
 /** The other nodes of the cluster of a database, each with SQL on it, in the database of that name there. */
 export async function workersOf(database: Database): Promise<WorkerNode[]> {
   const nodes = await database.query('select nodename, nodeport from pg_dist_node where groupid <> 0 order by nodeid');
   return nodes.map(({ nodename, nodeport }) => {
     const url = Object.assign(new URL(database.url), { hostname: nodename, port: String(nodeport) }).href;
-    return { port: nodeport as number, query: (sql, values) => run(url, sql, values) };
+    return { port: nodeport as number, query: (sql, values) => query(url, sql, values) };
   });
 }
 

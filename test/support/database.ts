@@ -1,11 +1,11 @@
 import { strict as assert } from 'node:assert';
 import { randomBytes } from 'node:crypto';
-import pg from 'pg';
 import { type Engine, engines, workOn } from '../../src/db/engine.ts';
 import { migrate } from '../../src/db/migrate.ts';
 import { openOrm } from '../../src/db/orm.ts';
 import { Cluster } from './citus.ts';
 import { eventually } from './eventually.ts';
+import { query } from './query.ts';
 
 // Named by whoever began: files run in processes of their own.
 process.env['TEST_TEMPLATE'] ??= `backup_template_${process.pid}`;
@@ -29,11 +29,11 @@ export async function createDatabase(): Promise<Database> {
   const url = urlOf(name);
   return {
     url,
-    query: (sql, values) => run(url, sql, values),
+    query: (sql, values) => query(url, sql, values),
     async [Symbol.asyncDispose]() {
       // Whoever used the database must be gone by now: a connection that is left is a leak of the service.
       await eventually(async () => {
-        const left = await run(
+        const left = await query(
           serverUrl(),
           "select application_name, query from pg_stat_activity where datname = $1 and backend_type = 'client backend' and application_name not like 'citus_internal%'",
           [name],
@@ -75,14 +75,14 @@ async function emptyDatabase(create: (name: string) => Promise<void>): Promise<D
   const url = urlOf(name);
   return {
     url,
-    query: (sql, values) => run(url, sql, values),
+    query: (sql, values) => query(url, sql, values),
     [Symbol.asyncDispose]: () => everywhere(`drop database if exists ${name} with (force)`),
   };
 }
 
 /** Runs SQL on the server's own database. */
 export async function administer(sql: string): Promise<void> {
-  await run(serverUrl(), sql);
+  await query(serverUrl(), sql);
 }
 
 async function createBare(name: string): Promise<void> {
@@ -117,14 +117,4 @@ function urlOf(database: string): string {
   const url = new URL(serverUrl());
   url.pathname = `/${database}`;
   return url.href;
-}
-
-async function run(url: string, sql: string, values: unknown[] = []): Promise<Record<string, unknown>[]> {
-  const client = new pg.Client({ connectionString: url });
-  await client.connect();
-  try {
-    return (await client.query(sql, values)).rows;
-  } finally {
-    await client.end();
-  }
 }

@@ -1,11 +1,11 @@
 import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import pg from 'pg';
 import { type EmbeddedPostgres, startEmbeddedPostgres } from '../../src/db/embedded.ts';
 import { migrate } from '../../src/db/migrate.ts';
 import { Cluster } from './citus.ts';
 import type { Database } from './database.ts';
 import { fastFolder } from './fast-folder.ts';
+import { query } from './query.ts';
 
 const BIN = process.env['TEST_CITUS_BIN'] ?? '/usr/lib/postgresql/15/bin';
 
@@ -47,15 +47,4 @@ async function startNode(dataDir: string): Promise<EmbeddedPostgres> {
   writeFileSync(join(dataDir, 'cluster', 'pg_hba.conf'), 'host all all 127.0.0.1/32 trust\n');
   await query(node.url, 'select pg_reload_conf()');
   return node;
-}
-
-async function query(url: string, sql: string, values: unknown[] = []): Promise<Record<string, unknown>[]> {
-  const client = new pg.Client({ connectionString: url });
-  client.on('error', () => {}); // the statement under way fails by it, too
-  await client.connect();
-  try {
-    return (await client.query(sql, values)).rows;
-  } finally {
-    await client.end();
-  }
 }

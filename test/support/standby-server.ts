@@ -16,6 +16,7 @@ import { migrate } from '../../src/db/migrate.ts';
 import type { Database } from './database.ts';
 import { eventually } from './eventually.ts';
 import { fastFolder } from './fast-folder.ts';
+import { query } from './query.ts';
 
 /** One of the two standbys that a pair may have. */
 type Name = 'standby' | 'second';
@@ -152,17 +153,5 @@ export class Pair implements AsyncDisposable {
 const READER = `create role reader login password 'reader'; grant select on all tables in schema public to reader`;
 
 function server(url: string): Database {
-  return {
-    url,
-    async query(sql, values = []) {
-      const client = new pg.Client({ connectionString: url });
-      await client.connect();
-      try {
-        return (await client.query(sql, values)).rows;
-      } finally {
-        await client.end();
-      }
-    },
-    async [Symbol.asyncDispose]() {},
-  };
+  return { url, query: (sql, values) => query(url, sql, values), async [Symbol.asyncDispose]() {} };
 }

@@ -28,7 +28,7 @@ const rules: Rule[] = [
   },
   {
     they: 'nobody but the composition root and the settings knows how identity is proved',
-    files: /^src\/(?!identity\/|(app|config)\.ts$)/,
+    files: /^src\/(?!identity\/|app\/|(app|config)\.ts$)/,
     never: /^(src\/identity\/|jose$)/,
   },
   {
@@ -99,7 +99,7 @@ const rules: Rule[] = [
   },
   {
     they: 'rooms are watched and do not know it',
-    files: /^src\/(?!telemetry\/|app\.ts$)/,
+    files: /^src\/(?!telemetry\/|app(\/|\.ts$))/,
     never: /^src\/telemetry\//,
     but: /^src\/telemetry\/profile\.ts$/,
   },
@@ -159,10 +159,10 @@ const rules: Rule[] = [
   },
   {
     they: 'the service does without the status page',
-    files: /^src\/(?!page\/|app\.ts$)/,
+    files: /^src\/(?!page\/|app(\/|\.ts$))/,
     never: /^src\/page\//,
   },
-  { they: 'nobody knows of watches', files: /^src\/(?!watch\/|app\.ts$)/, never: /^src\/watch\// },
+  { they: 'nobody knows of watches', files: /^src\/(?!watch\/|app(\/|\.ts$))/, never: /^src\/watch\// },
   {
     they: 'the life of a long stream knows nothing of what it tells',
     files: /^src\/(lifespan|outage)\.ts$/,
@@ -176,7 +176,7 @@ const rules: Rule[] = [
   },
   {
     they: 'generated code of backups is seen by services, scopes, the composition root, the client, the status page and commands only',
-    files: /^src\/(?!.*\/(service|message)\.ts$|app\.ts$|errors\.ts$|identity\/scope\.ts$|client\/|cli\/|page\/)/,
+    files: /^src\/(?!.*\/(service|message)\.ts$|app(\/|\.ts$)|errors\.ts$|identity\/scope\.ts$|client\/|cli\/|page\/)/,
     never: /^src\/gen\/backup\//,
   },
   {
@@ -186,9 +186,10 @@ const rules: Rule[] = [
     but: /^src\/gen\/(backup\/v1\/error_pb|google\/)/,
   },
   { they: 'only the process knows the application', files: /^src\/(?!main\.ts$)/, never: /^src\/(app|main)\.ts$/ },
+  { they: 'only the application knows its parts', files: /^src\/(?!app(\/|\.ts$))/, never: /^src\/app\// },
   {
     they: 'only the composition root knows settings',
-    files: /^src\/(?!main\.ts$|app\.ts$)/,
+    files: /^src\/(?!main\.ts$|app(\/|\.ts$))/,
     never: /^src\/config\.ts$/,
   },
   { they: 'the service knows no tests and no tools', files: /^src\//, never: /^(test|bench|examples|tools)\// },
@@ -249,8 +250,11 @@ describe('The architecture', () => {
   });
 
   it('loads the status page only when there is to be one', () => {
-    assert.doesNotMatch(textOf('src/app.ts'), /^import .*'\.\/page\//m);
-    assert.match(textOf('src/app.ts'), /await import\('\.\/page\/page\.ts'\)/);
+    const importers = sources.filter(
+      path => !path.startsWith('src/page/') && /^import .*\/page\/\w+\.ts'/m.test(textOf(path)),
+    );
+    assert.deepEqual(importers, []);
+    assert.match(textOf('src/app/status-page.ts'), /await import\('\.\.\/page\/page\.ts'\)/);
   });
 
   it('reads the environment in main only; what starts programs may hand it on', () => {

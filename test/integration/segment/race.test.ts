@@ -26,8 +26,11 @@ describe('A log that is moved while it is read', function () {
     folder[Symbol.dispose]();
   });
 
-  /** Moves the log while something stands between the statement that has read its head and the one that reads its entries. */
-  async function between<T>(ask: () => Promise<T>): Promise<T> {
+  /** Moves the log while something stands between the statement that has read its head and the one that reads its entries, or removes them. */
+  async function between<T>(
+    ask: () => Promise<T>,
+    lock = 'lock table backup_logs in access exclusive mode',
+  ): Promise<T> {
     const { database } = backend;
     // What a move does, to be done again in one transaction.
     await database.query('create table copied as select * from backup_logs');
@@ -41,7 +44,7 @@ describe('A log that is moved while it is read', function () {
     const client = new pg.Client({ connectionString: database.url });
     await client.connect();
     try {
-      await client.query('begin; lock table backup_logs in access exclusive mode');
+      await client.query(`begin; ${lock}`);
       const asked = ask();
       await eventually(async () => {
         const waiting = await database.query(
@@ -89,6 +92,25 @@ describe('A log that is moved while it is read', function () {
       assert.deepEqual(tail.history.messages(), messages.slice(30));
     });
   });
+
+  for (const maxEntries of [0, 40])
+    it(`is shortened by ${maxEntries || 'all its'} entries as if it had been moved before, or after`, async () => {
+      const removed = await between(
+        () => backend.logs.purgeLogs({ backupId, maxEntries }),
+        'delete from backup_logs where id < 120',
+      );
+      assert.deepEqual([removed.entries, removed.more], maxEntries ? [40n, true] : [120n, false]);
+      const { entries } = await backend.logs.listLogs({ backupId, pageSize: 1000 });
+      const left = maxEntries ? messages.slice(maxEntries) : [];
+      assert.deepEqual(
+        entries.map(({ message }) => message),
+        left,
+      );
+      assert.equal((await backend.logs.summarizeLogs({ backupId })).total, BigInt(left.length));
+      const behind =
+        'select from backup_log_segments s join backup_log_heads h on h.backupid = s.backupid and s.firstid < h.firstid';
+      assert.deepEqual(await backend.database.query(behind), []);
+    });
 
   it('is not taken for the log that had its id before', async () => {
     await using tail = new Subscriber(backend, { backupIds: [backupId], start: { case: 'afterId', value: 0n } });

@@ -66,7 +66,7 @@ describe('Logs that are moved', function () {
       const waiting = () => countWaiting(backend.database);
       await using _one = await startReplica(backend.database.url, settings);
       await eventually(async () => assert.equal(await waiting(), 1));
-      await backend.database.query('update backup_segment_removals set due_at = due_at - 600');
+      await backend.database.query('update backup_segment_removals set due_at = due_at - 900');
       await using _other = await startReplica(backend.database.url, { ...settings, SEGMENT_INTERVAL: '50ms' });
       await eventually(async () => assert.equal(await waiting(), 2), 20_000);
       await lock[Symbol.asyncDispose]();
