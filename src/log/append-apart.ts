@@ -1,20 +1,19 @@
 import { APPEND } from '../db/citus-append.ts';
 import type { Statement } from '../db/sql.ts';
+import { entryColumns, type NewEntry } from './append.ts';
 
 /** What goes with the entries. */
 export type Also = {
   request?: { id: string; digest: Buffer; dropped: number };
   /** Behind which batch of a writer the entries come, and up to which they are. */
   writer?: { id: string; last: bigint; upTo: bigint };
-  /** Nothing is appended afterwards but what is late. */
-  seals?: boolean;
 };
 
 /**
  * The statement for an append on Citus, whatever goes with it: `values` are $1 to $7 of the others, with the attempt for $7 where its lease ends in
  * the same transaction. It answers what they do; no row, when the lease is not held or the writer is elsewhere.
  */
-export function appendApart(values: unknown[], { request, writer, seals = false }: Also = {}): Statement {
+export function appendApart(values: unknown[], { request, writer }: Also = {}): Statement {
   const [lease = 0] = values.splice(6).map(value => value ?? undefined);
   const held = typeof lease === 'string';
   return {
@@ -28,10 +27,39 @@ export function appendApart(values: unknown[], { request, writer, seals = false 
       writer?.id ?? null,
       writer?.last ?? null,
       writer?.upTo ?? null,
-      seals,
+      false,
     ],
   };
 }
+
+/** What is the last in a log of an attempt; what comes to one that is sealed with it is late. */
+export type LogEnding = { backupId: string; entries: NewEntry[]; attempt: number; seals: boolean };
+
+/** The statement for the ends of logs, which it comes to in this order; it answers `backupid` and `lastid`. Part of a transaction. */
+export function endApart(ends: readonly LogEnding[]): Statement {
+  let last = 0;
+  const lasts = ends.map(({ entries }) => (last += entries.length));
+  return {
+    name: 'end-apart',
+    text: END,
+    values: [
+      ends.map(({ backupId }) => backupId),
+      ends.map(({ entries }) => entries.length),
+      lasts,
+      ends.map(({ attempt }) => attempt),
+      ends.map(({ seals }) => seals),
+      ...entryColumns(ends.flatMap(({ entries }) => entries)),
+    ],
+  };
+}
+
+// The coordinator goes from log to log: each costs an exchange with its node, but none with the service.
+const own = (array: string) => `(${array})[log.last - log.count + 1 : log.last]`;
+const END = `
+  select log.backupid, head.lastid
+  from unnest($1::varchar[], $2::int[], $3::int[], $4::int[], $5::boolean[]) as log (backupid, count, last, attempt, seals)
+  cross join lateral ${APPEND}(log.backupid, log.count, ${own('$6::smallint[]')}, ${own('$7::text[]')}, ${own('$8::bigint[]')},
+    ${own('$9::int[]')}, log.attempt, null, null, null, null, null, null, log.seals) as head`;
 
 const call = (attempt: string) => `
   select lastid, lastmicros, sealedid, attempt

@@ -66,23 +66,51 @@ export async function unsealLog(em: EntityManager, backupId: string): Promise<vo
 /** Deletes logs and returns how many entries they had. Part of the transaction that deletes the runs. */
 export async function deleteLogs(sql: Sql, backupIds: string[]): Promise<bigint> {
   await onAllNodes(sql);
-  // Writers before heads, as they lock them; one that comes later waits for its head, and begins a new log then.
-  await eachShard(sql, backupIds, {
-    text: 'select from backup_log_writers where backupid = any ($1) order by backupid, writerid for update',
-    values: [],
-  });
+  await lockWriters(sql, backupIds);
   // The heads are locked first: that keeps out appends, which would otherwise leave entries without a head behind. The rest are statements of
   // their own, because this one may have begun before an append that it waits for has committed, and would not see its entries.
-  const heads = await eachShard<{ backupid: string; entries: string }>(sql, backupIds, {
-    text: `select backupid, lastid - firstid + 1 as entries from backup_log_heads
-      where backupid = any ($1) order by backupid for update`,
-    values: [],
-  });
+  const heads = await lockHeads(sql, backupIds);
+  const locked = new Set(heads.map(({ backupid }) => backupid));
+  const absent = backupIds.filter(backupId => !locked.has(backupId));
+  if (absent.length > 0) {
+    // Else a log that begins now would lose its first entries and keep its head.
+    const begun = await sql<{ backupid: string }>({ text: BEGIN, values: [absent] });
+    const own = new Set(begun.map(({ backupid }) => backupid));
+    const others = absent.filter(backupId => !own.has(backupId));
+    heads.push(...(await lockHeads(sql, others)));
+  }
   for (const table of ['backup_log_heads', 'backup_log_requests', 'backup_log_writers', 'backup_logs']) {
     await sql({ text: `delete from ${table} where backupid = any ($1)`, values: [backupIds] });
   }
   await removeSegments(sql, backupIds);
   return heads.reduce((sum, head) => sum + BigInt(head.entries), 0n);
+}
+
+const BEGIN = `insert into backup_log_heads (backupid, lastid) select id, 0 from unnest($1::varchar[]) as id order by id
+  on conflict do nothing returning backupid`;
+
+/** Before heads, as writers lock them; one that comes later waits for its head, and begins a new log then. */
+export async function lockWriters(sql: Sql, backupIds: string[]): Promise<void> {
+  // Most logs have none, and Citus looks for all of them at once, but locks one after the other.
+  const some = onCitus()
+    ? await sql<{ backupid: string }>({
+        text: 'select distinct backupid from backup_log_writers where backupid = any ($1)',
+        values: [backupIds],
+      })
+    : undefined;
+  await eachShard(sql, some ? some.map(({ backupid }) => backupid) : backupIds, {
+    text: 'select from backup_log_writers where backupid = any ($1) order by backupid, writerid for update',
+    values: [],
+  });
+}
+
+async function lockHeads(sql: Sql, backupIds: string[]): Promise<{ backupid: string; entries: string }[]> {
+  if (backupIds.length === 0) return [];
+  return eachShard(sql, backupIds, {
+    text: `select backupid, lastid - firstid + 1 as entries from backup_log_heads
+      where backupid = any ($1) order by backupid for update`,
+    values: [],
+  });
 }
 
 /** How many entries these logs hold, and how many of them are rows of the table; one that does not exist is left out. */

@@ -2,7 +2,7 @@ import { onCitus } from '../db/engine.ts';
 import { eachShard } from '../db/shard.ts';
 import type { Sql } from '../db/sql.ts';
 import { shortenSegments } from '../segment/shorten.ts';
-import { deleteLogs } from './head.ts';
+import { deleteLogs, lockWriters } from './head.ts';
 import { least } from './limits.ts';
 import type { MovedFront } from './moved-front.ts';
 
@@ -79,11 +79,7 @@ export async function countOld(
  */
 export async function deleteForsaken(sql: Sql, backupIds: string[], before: bigint | undefined): Promise<string[]> {
   if (backupIds.length === 0) return [];
-  // Writers before heads, as they lock them.
-  await eachShard(sql, backupIds, {
-    text: 'select from backup_log_writers where backupid = any ($1) order by backupid, writerid for update',
-    values: [],
-  });
+  await lockWriters(sql, backupIds);
   const heads = onCitus()
     ? await forsakenApart(sql, backupIds, before)
     : await sql<{ backupid: string }>({

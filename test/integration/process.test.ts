@@ -16,7 +16,7 @@ describe('npm start', function () {
 
   it('serves on an embedded PostgreSQL, keeps the data, and leaves nothing behind however it ends', async () => {
     const folder = mkdtempSync(join(tmpdir(), 'backup-management-start-'));
-    const settings = { DATABASE_URL: undefined, DATA_DIR: folder, LISTEN: '127.0.0.1:0' };
+    const settings = { DATABASE_URL: undefined, ENGINE: 'plain', DATA_DIR: folder, LISTEN: '127.0.0.1:0' };
     const backupId = newBackupId();
     try {
       for (const [round, signal] of (['SIGTERM', 'SIGINT', 'SIGKILL', 'SIGTERM'] as const).entries()) {

@@ -1,7 +1,7 @@
 import { strict as assert } from 'node:assert';
 import { randomBytes } from 'node:crypto';
 import pg from 'pg';
-import { type Engine, engines } from '../../src/db/engine.ts';
+import { type Engine, engines, workOn } from '../../src/db/engine.ts';
 import { migrate } from '../../src/db/migrate.ts';
 import { openOrm } from '../../src/db/orm.ts';
 import { Cluster } from './citus.ts';
@@ -13,6 +13,7 @@ const TEMPLATE = process.env['TEST_TEMPLATE'];
 
 /** What this run of the suite has its databases laid out for. */
 export const engine: Engine = engines.find(name => name === process.env['ENGINE']) ?? 'plain';
+workOn(engine); // for tests that call functions of the service themselves
 
 /** A database of a test's own, migrated; cloned from a template in some 30 ms. */
 export type Database = AsyncDisposable & {
@@ -39,19 +40,19 @@ export async function createDatabase(): Promise<Database> {
         );
         assert.deepEqual(left, []);
       });
-      await everywhere(`drop database ${name} with (force)`);
+      await drop(name);
     },
   };
 }
 
 export async function createTemplate(): Promise<void> {
-  await everywhere(`drop database if exists ${TEMPLATE} with (force)`);
+  await drop(TEMPLATE!);
   await createBare(TEMPLATE!);
   await migrate(urlOf(TEMPLATE), engine);
 }
 
 export async function dropTemplate(): Promise<void> {
-  await everywhere(`drop database if exists ${TEMPLATE} with (force)`);
+  await drop(TEMPLATE!);
 }
 
 export function openTestOrm(url: string): ReturnType<typeof openOrm> {
@@ -87,6 +88,12 @@ export async function administer(sql: string): Promise<void> {
 async function createBare(name: string): Promise<void> {
   if (engine === 'citus') await cluster().create(name);
   else await administer(`create database ${name}`);
+}
+
+/** Again, if it is in use: Citus connects to databases by itself. */
+function drop(name: string): Promise<void> {
+  const dropping = () => everywhere(`drop database if exists ${name} with (force)`);
+  return engine === 'citus' ? eventually(dropping, 60_000) : dropping();
 }
 
 /** Runs SQL on the server, and on every node of its cluster if it is of one. */

@@ -3,8 +3,11 @@ import { randomUUID } from 'node:crypto';
 import { Status } from '../../../src/gen/backup/v1/controller_pb.ts';
 import { LogLevel } from '../../../src/gen/backup/v1/entry_pb.ts';
 import { type Backend, startBackend } from '../../support/backend.ts';
+import { eventually } from '../../support/eventually.ts';
 import { refused, winners } from '../../support/status.ts';
-import { get, held, LEASE_LOST } from '../work/work.ts';
+import { countWaiting } from '../../support/waiting.ts';
+import { holding } from '../retention/rows.ts';
+import { get, headOf, held, LEASE_LOST } from '../work/work.ts';
 import { backup, newId, put } from './requests.ts';
 
 const NOT_FOUND = { code: 'NOT_FOUND', reason: 'CONTROLLER_NOT_FOUND' } as const;
@@ -126,6 +129,29 @@ describe('ControllerService.DeleteController', () => {
       [backupId],
     );
     if (row) assert.deepEqual([row['last'], row['entries'], row['first']], [row['lastid'], row['lastid'], '1']);
+  });
+
+  it('takes nothing from a log that begins meanwhile', async () => {
+    const { backupId } = await create();
+    // Deletion has looked for a log then, and has not come to its entries.
+    const lock = await holding(backend.database, 'lock table backup_log_writers in share mode');
+    const removing = remove(backupId);
+    await eventually(async () => assert.equal(await countWaiting(backend.database), 1));
+    let over = false;
+    const appending = append(backupId, 2).finally(() => {
+      over = true;
+    });
+    await eventually(async () => assert.ok(over || (await countWaiting(backend.database)) === 2));
+    await lock[Symbol.asyncDispose]();
+    assert.equal((await removing).deletedLogEntries, 0n);
+    await appending;
+    await append(backupId, 1);
+    const ids = await backend.database.query('select id from backup_logs where backupid = $1 order by id', [backupId]);
+    assert.deepEqual(
+      ids.map(({ id }) => id),
+      ['1', '2', '3'],
+    );
+    assert.deepEqual(await headOf(backend.database, backupId), ['3', null]);
   });
 
   async function append(backupId: string, lines: number): Promise<void> {

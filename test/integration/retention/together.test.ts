@@ -4,6 +4,7 @@ import { acceleratorsOff, type Backend, startBackend } from '../../support/backe
 import { eventually } from '../../support/eventually.ts';
 import { refused } from '../../support/status.ts';
 import { Subscriber } from '../../support/subscriber.ts';
+import { countWaiting } from '../../support/waiting.ts';
 import { append, newBackupId, truthOf } from '../../support/writing.ts';
 import { DAY, holding, left, put, rowsOf } from './rows.ts';
 
@@ -167,11 +168,6 @@ describe('PurgeControllers, while others are at work', () => {
 
   /** Until a statement of the service waits for a lock. */
   async function waiting(): Promise<void> {
-    await eventually(async () => {
-      const rows = await backend.database.query(
-        "select 1 from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'",
-      );
-      assert.equal(rows.length, 1);
-    });
+    await eventually(async () => assert.equal(await countWaiting(backend.database), 1));
   }
 });

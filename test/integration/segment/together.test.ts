@@ -4,6 +4,7 @@ import { type Backend, startBackend, startReplica } from '../../support/backend.
 import { eventually } from '../../support/eventually.ts';
 import { locked } from '../../support/locked.ts';
 import { Subscriber } from '../../support/subscriber.ts';
+import { countWaiting } from '../../support/waiting.ts';
 import { append, finish, newBackup } from '../../support/writing.ts';
 import { eager, type Folder, moveAll, movedAll, newFolder, silence, standing } from './moving.ts';
 
@@ -62,13 +63,12 @@ describe('Logs that are moved', function () {
         backend.database,
         `select from backup_log_heads where backupid = '${backupId}' for update`,
       );
-      const waiting = () =>
-        "select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'";
+      const waiting = () => countWaiting(backend.database);
       await using _one = await startReplica(backend.database.url, settings);
-      await eventually(async () => assert.equal((await backend.database.query(waiting())).length, 1));
+      await eventually(async () => assert.equal(await waiting(), 1));
       await backend.database.query('update backup_segment_removals set due_at = due_at - 600');
       await using _other = await startReplica(backend.database.url, { ...settings, SEGMENT_INTERVAL: '50ms' });
-      await eventually(async () => assert.equal((await backend.database.query(waiting())).length, 2), 20_000);
+      await eventually(async () => assert.equal(await waiting(), 2), 20_000);
       await lock[Symbol.asyncDispose]();
       await movedAll(backend.database);
       await eventually(() => assert.equal(folder.objects().length, 1));

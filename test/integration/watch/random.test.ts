@@ -37,7 +37,7 @@ describe('WatchControllers while writers change, create and delete on two replic
         await picture.complete();
         // Half of them break off again and again.
         while (i % 2 === 0 && !over) {
-          await picture.until(({ messages }) => over || messages.length % randomInt(3, 12) === 0);
+          await picture.until(({ messages }) => over || messages.length % randomInt(3, 12) === 0, 50_000);
           await picture.cancel();
           picture.resume(any(backend));
         }

@@ -3,6 +3,7 @@ import { randomUUID } from 'node:crypto';
 import type { MessageInitShape } from '@bufbuild/protobuf';
 import type { ProgressReportSchema } from '../../../src/gen/backup/v1/controller_pb.ts';
 import { type Backend, type Replica, startBackend } from '../../support/backend.ts';
+import { engine } from '../../support/database.ts';
 import { eventually } from '../../support/eventually.ts';
 import { refused } from '../../support/status.ts';
 import { Subscriber } from '../../support/subscriber.ts';
@@ -176,6 +177,7 @@ describe('ControllerService.ReportProgress', () => {
     assert.equal(updates, 100 + 3000);
     // With an index on what changes there would be none. Not all: the first ones find their pages full, and later ones, too, while somebody who
     // still reads keeps old versions from being cleaned away; then the new version of a row has to go to another page.
-    assert.ok(Number(hot) >= 1500, `${hot} of 3000`);
+    // On Citus that somebody is its maintenance daemon, for most of the time.
+    assert.ok(Number(hot) >= (engine === 'citus' ? 100 : 1500), `${hot} of 3000`);
   });
 });
