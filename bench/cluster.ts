@@ -5,7 +5,7 @@ import { claim, concurrently, controllersOf } from './lease.ts';
 import { grpcLog } from './log.ts';
 import { connect, createDatabase, startService } from './service.ts';
 
-const CALLS = { alone: 300, together: 1500 };
+const CALLS = { alone: 200, together: 1000 };
 const CALLERS = 32;
 
 /**
@@ -67,7 +67,7 @@ async function kinds(engine: string, url: string, address: string) {
     const alone = /alone/.test(NAMES[i]!);
     const [callers, calls] = alone ? [1, CALLS.alone] : [CALLERS, CALLS.together];
     const run = async () => {
-      await concurrently(callers, callers * 10, act);
+      await concurrently(callers, callers * 4, act);
       const took: number[] = [];
       const [began, processor] = [performance.now(), processorMs(new URL(url).pathname.slice(1))];
       await concurrently(callers, calls, async caller => {

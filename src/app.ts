@@ -17,7 +17,7 @@ import { serverOptions } from './app/serving.ts';
 import { openStatusPage } from './app/status-page.ts';
 import { expireCourseRuns, expireRequests, sweepChunks, sweepLeases, watchDatabase } from './background.ts';
 import type { Config } from './config.ts';
-import { readCluster, warningsOf } from './db/cluster.ts';
+import { readCluster, requirePlans, warningsOf } from './db/cluster.ts';
 import { Doorbell } from './db/doorbell.ts';
 import { startEmbeddedPostgres } from './db/embedded.ts';
 import { requireEngine, workOn } from './db/engine.ts';
@@ -78,8 +78,10 @@ export async function startApp(config: Config, log: Logger): Promise<App> {
   const tokenKey = (await orm.em.fork().findOneOrFail(Setting, 'token_key')).value;
   // By now whoever moves the database to another engine sees that somebody is connected, and waits; or has done so before.
   await requireEngine(sqlOn(pool), config.ENGINE);
-  if (config.ENGINE === 'citus')
+  if (config.ENGINE === 'citus') {
+    await requirePlans(sqlOn(pool));
     for (const warning of warningsOf(await transaction(pool, readCluster))) log.warn(warning);
+  }
   const doorbell = opening.use(new Doorbell(doorbellOptions(config, directUrl, tokenKey, log)));
   guard(pool, config.MAX_WAITING);
   const hot = opening.use(openHotPool(database));

@@ -53,6 +53,15 @@ const BODY = `
 
 /**
  * The function that appends on Citus. What it does is in its name: replicas of the version before, which call another one, go on meanwhile.
+ *
+ * Processor time of all nodes for one entry, and for a hundred: by the statement of one PostgreSQL, which Citus pulls to the coordinator and copies
+ * back, 2.7 ms and 4.3, under a lease 3.4 and 89; by a transaction of the service with the statements of the function 2.0 and 1.9, and with rows by
+ * `values` 1.4 and 3.1, each in four exchanges with the service and four with the node; by this function 1.4 and 2.0 in one with each, under a lease
+ * 1.6 and 2.4. Delegation that is forced in transactions, too, refuses ids that are compared as text, as those of every varchar are.
+ *
+ * The clock is that of the node that runs it. Whoever no longer waits for it is answered before the node has heard of that: it may still append.
+ *
+ * It is never to be called with columns of a subselect without a table (`from (select 1) as one, lateral ...`): Citus 13.2.2 ends the whole server.
  */
 export const APPEND = `backup_append_${createHash('sha256').update(TYPES).update(BODY).digest('hex').slice(0, 8)}`;
 

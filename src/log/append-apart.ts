@@ -1,6 +1,5 @@
 import { APPEND } from '../db/citus-append.ts';
 import type { Statement } from '../db/sql.ts';
-import { entryColumns, type NewEntry } from './append.ts';
 
 /** What goes with the entries. */
 export type Also = {
@@ -33,22 +32,25 @@ export function appendApart(values: unknown[], { request, writer }: Also = {}): 
 }
 
 /** What is the last in a log of an attempt; what comes to one that is sealed with it is late. */
-export type LogEnding = { backupId: string; entries: NewEntry[]; attempt: number; seals: boolean };
+export type LogEnding = { backupId: string; count: number; attempt: number; seals: boolean };
 
-/** The statement for the ends of logs, which it comes to in this order; it answers `backupid` and `lastid`. Part of a transaction. */
-export function endApart(ends: readonly LogEnding[]): Statement {
+/**
+ * The statement for the ends of logs, which it comes to in this order; `columns` are those of all their entries, so many of each. It answers
+ * `backupid` and `lastid`. Part of a transaction.
+ */
+export function endApart(ends: readonly LogEnding[], columns: unknown[]): Statement {
   let last = 0;
-  const lasts = ends.map(({ entries }) => (last += entries.length));
+  const lasts = ends.map(({ count }) => (last += count));
   return {
     name: 'end-apart',
     text: END,
     values: [
       ends.map(({ backupId }) => backupId),
-      ends.map(({ entries }) => entries.length),
+      ends.map(({ count }) => count),
       lasts,
       ends.map(({ attempt }) => attempt),
       ends.map(({ seals }) => seals),
-      ...entryColumns(ends.flatMap(({ entries }) => entries)),
+      ...columns,
     ],
   };
 }

@@ -65,7 +65,6 @@ export async function unsealLog(em: EntityManager, backupId: string): Promise<vo
 
 /** Deletes logs and returns how many entries they had. Part of the transaction that deletes the runs. */
 export async function deleteLogs(sql: Sql, backupIds: string[]): Promise<bigint> {
-  await onAllNodes(sql);
   await lockWriters(sql, backupIds);
   // The heads are locked first: that keeps out appends, which would otherwise leave entries without a head behind. The rest are statements of
   // their own, because this one may have begun before an append that it waits for has committed, and would not see its entries.
@@ -79,11 +78,17 @@ export async function deleteLogs(sql: Sql, backupIds: string[]): Promise<bigint>
     const others = absent.filter(backupId => !own.has(backupId));
     heads.push(...(await lockHeads(sql, others)));
   }
+  await deleteLocked(sql, backupIds);
+  return heads.reduce((sum, head) => sum + BigInt(head.entries), 0n);
+}
+
+/** Deletes logs whose writers and heads are locked. */
+export async function deleteLocked(sql: Sql, backupIds: string[]): Promise<void> {
+  await onAllNodes(sql);
   for (const table of ['backup_log_heads', 'backup_log_requests', 'backup_log_writers', 'backup_logs']) {
     await sql({ text: `delete from ${table} where backupid = any ($1)`, values: [backupIds] });
   }
   await removeSegments(sql, backupIds);
-  return heads.reduce((sum, head) => sum + BigInt(head.entries), 0n);
 }
 
 const BEGIN = `insert into backup_log_heads (backupid, lastid) select id, 0 from unnest($1::varchar[]) as id order by id

@@ -2,7 +2,7 @@ import { onCitus } from '../db/engine.ts';
 import { eachShard } from '../db/shard.ts';
 import type { Sql } from '../db/sql.ts';
 import { shortenSegments } from '../segment/shorten.ts';
-import { deleteLogs, lockWriters } from './head.ts';
+import { deleteLocked, lockWriters } from './head.ts';
 import { least } from './limits.ts';
 import type { MovedFront } from './moved-front.ts';
 
@@ -103,7 +103,7 @@ export async function deleteForsaken(sql: Sql, backupIds: string[], before: bigi
         values: [backupIds, before ?? null],
       });
   const forsaken = heads.map(({ backupid }) => backupid);
-  if (forsaken.length > 0) await deleteLogs(sql, forsaken);
+  if (forsaken.length > 0) await deleteLocked(sql, forsaken);
   return forsaken;
 }
 

@@ -1,7 +1,7 @@
 import { type Outcome, Status } from '../controller/lifecycle.ts';
 import { onAllNodes } from '../db/shard.ts';
 import type { Sql } from '../db/sql.ts';
-import type { NewEntry } from '../log/append.ts';
+import { entryColumns, type NewEntry } from '../log/append.ts';
 import { endApart } from '../log/append-apart.ts';
 
 /** A run that was held, and the end of a log. */
@@ -29,5 +29,7 @@ export async function settleApart(
     .sort((a, b) => (a.backupId < b.backupId ? -1 : 1));
   if (ends.length === 0) return { runs: ended, heads: [] };
   await onAllNodes(sql);
-  return { runs: ended, heads: await sql<LogEnd>(endApart(ends)) };
+  const columns = entryColumns(ends.flatMap(({ entries }) => entries));
+  const logs = ends.map(({ entries, ...end }) => ({ ...end, count: entries.length }));
+  return { runs: ended, heads: await sql<LogEnd>(endApart(logs, columns)) };
 }

@@ -3,7 +3,10 @@ import pg from 'pg';
 /** A database of a cluster as one connection sees it that is told what Citus sends to the other nodes. */
 export type Sharded = AsyncDisposable & {
   readonly pool: pg.Pool;
-  /** What was sent to them while it ran, without what begins and ends transactions; and of which shards it speaks, as places among the co-located. */
+  /**
+   * What was sent to them while it ran, without what begins and ends transactions; and of which shards it speaks, as places among the co-located. A
+   * table that every node has is in none.
+   */
   sent(work: () => Promise<unknown>): Promise<{ statements: string[]; shards: number[] }>;
 };
 
@@ -33,7 +36,7 @@ export async function sharded(url: string): Promise<Sharded> {
       sent.length = 0;
       await work();
       const spoken = sent.flatMap(statement => [...statement.matchAll(/\bbackup_\w+?_(\d{6,})\b/g)]);
-      const shards = new Set(spoken.map(([, shard]) => places.get(shard!)!));
+      const shards = new Set(spoken.flatMap(([, shard]) => places.get(shard!) ?? []));
       return { statements: [...sent], shards: [...shards].sort() };
     },
     [Symbol.asyncDispose]: () => pool.end(),
