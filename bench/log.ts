@@ -9,8 +9,8 @@ import { type Following, follow } from './subscribe.ts';
 /** Logs that can be appended to: those of the service, or of a peer. */
 export type Appender = {
   readonly name: string;
-  /** Appends so many entries; the id of the last one, when they are durable as far as this log promises it. */
-  append(log: string, entries: number): Promise<number>;
+  /** Appends so many entries, under a lease to its log; the id of the last one, when they are durable as far as this log promises it. */
+  append(log: string, entries: number, lease?: { backupId: string; leaseToken: string }): Promise<number>;
 };
 
 /** Logs that can be followed, too. */
@@ -28,8 +28,8 @@ export function grpcLog(name: string, address: string, { from = address, loose =
   const backupIdOf = (log: string) => createHash('md5').update(log).digest('hex');
   return {
     name,
-    async append(log, entries) {
-      const request = { backupId: backupIdOf(log), entries: Array(entries).fill(entry) };
+    async append(log, entries, lease) {
+      const request = { backupId: backupIdOf(log), entries: Array(entries).fill(entry), ...lease };
       const { firstId, lastId } = await logs.appendLogs(request);
       if (!loose && lastId - firstId !== BigInt(entries - 1)) throw new Error('an append was not kept');
       return Number(lastId);

@@ -12,6 +12,7 @@ import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { startEmbeddedPostgres } from '../src/db/embedded.ts';
 import { appends } from './append.ts';
+import { clusters } from './cluster.ts';
 import { costs } from './costs.ts';
 import { doorbells } from './doorbell.ts';
 import { fanOuts } from './fan-out.ts';
@@ -62,6 +63,7 @@ const benchmarks = {
   telemetry,
   import: imports,
   growth,
+  cluster: clusters,
 };
 const wanted = Object.entries(benchmarks).filter(
   ([name]) => positionals.length === 0 || positionals.some(text => name.includes(text)),

@@ -7,7 +7,7 @@ import { toRunFilter } from './controller/message.ts';
 import { Reader } from './controller/read.ts';
 import { controllerService, runsOf } from './controller/service.ts';
 import { courseService } from './course/service.ts';
-import { readCluster, warningsOf } from './db/cluster.ts';
+import { readCluster, requirePlans, warningsOf } from './db/cluster.ts';
 import { channelOf, Doorbell } from './db/doorbell.ts';
 import { startEmbeddedPostgres } from './db/embedded.ts';
 import { requireEngine, workOn } from './db/engine.ts';
@@ -98,8 +98,10 @@ export async function startApp(config: Config, log: Logger): Promise<App> {
   const tokenKey = (await orm.em.fork().findOneOrFail(Setting, 'token_key')).value;
   // By now whoever moves the database to another engine sees that somebody is connected, and waits; or has done so before.
   await requireEngine(sqlOn(pool), config.ENGINE);
-  if (config.ENGINE === 'citus')
+  if (config.ENGINE === 'citus') {
+    await requirePlans(sqlOn(pool));
     for (const warning of warningsOf(await transaction(pool, readCluster))) log.warn(warning);
+  }
   const doorbell = opening.use(
     new Doorbell({
       url: config.DOORBELL_URL ?? directUrl,

@@ -23,6 +23,15 @@ export async function requireCluster(sql: Sql): Promise<void> {
   if (faults.length > 0) throw new Error(`the cluster is not whole: ${faults.join('; ')}; ${SEE}`);
 }
 
+/** Fails where PostgreSQL makes plans without the parameters, which is good behind PgBouncer: Citus finds the shards by them. */
+export async function requirePlans(sql: Sql): Promise<void> {
+  const [row] = await sql<{ mode: string }>({ text: "select current_setting('plan_cache_mode') as mode", values: [] });
+  if (row!.mode === 'force_generic_plan')
+    throw new Error(
+      "ENGINE is citus, and the role's plan_cache_mode is force_generic_plan: alter role .. reset plan_cache_mode",
+    );
+}
+
 /** What somebody should know of a cluster that is worked with: nodes that lack something, and a Citus that is older than what was tried. */
 export function warningsOf({ version, nodes }: Cluster): string[] {
   const [major, minor] = version.split(/[.-]/).map(Number) as [number, number];

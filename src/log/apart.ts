@@ -1,5 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import type { Pool } from 'pg';
+import type { Pool, QueryConfig } from 'pg';
 import { epochMicros } from '../db/clock.ts';
 import { toEntry } from './entry.ts';
 import { type Head, logColumns, runColumns, toHead } from './head-row.ts';
@@ -21,7 +21,7 @@ export function readHeadsApart(pool: Pool, backupIds: readonly string[]): Promis
   });
 }
 
-/** As `readNews`, with a statement for each log: the shard that has it gives all of one snapshot. */
+/** As `readNews`. The shard that has a log gives all of one snapshot. */
 export async function readNewsApart(
   pool: Pool,
   logs: readonly Known[],
@@ -30,17 +30,22 @@ export async function readNewsApart(
 ): Promise<Map<string, News>> {
   const found = new Map<string, Record<string, unknown>[]>();
   const ids = logs.map(({ backupId }) => backupId);
+  const lastIds = logs.map(({ lastId }) => lastId ?? null);
+  const [name, text, ...values] =
+    logs.length === 1 ? ['log-news-apart', NEWS_OF_ONE, ids[0], lastIds[0]] : ['log-news-all', NEWS, ids, lastIds];
   const heads = await matched(pool, ids, async () => {
-    const all = logs.map(({ backupId, lastId }) =>
-      pool.query({ name: 'log-news-apart', text: NEWS, values: [backupId, lastId ?? null, most, bytes] }),
-    );
-    for (const [i, { rows }] of (await Promise.all(all)).entries()) found.set(ids[i]!, rows);
-    return new Map([...found].flatMap(([backupId, [first]]) => (first ? [[backupId, first]] : [])));
+    found.clear();
+    const { rows } = await pool.query({ name, text, values: [...values, most, bytes] } as QueryConfig);
+    for (const row of rows) {
+      if (!found.has(row.backupid)) found.set(row.backupid, []);
+      found.get(row.backupid)!.push(row);
+    }
+    return new Map([...found].map(([backupId, [first]]) => [backupId, first!]));
   });
   return new Map(
     logs.map(({ backupId, lastId }) => {
       const head = heads.get(backupId)!;
-      const rows = found.get(backupId)!;
+      const rows = found.get(backupId) ?? [];
       const fingerprint = (rows[0]?.['proof'] as Buffer | null | undefined)?.toString('base64url') ?? '';
       const entries = rows.flatMap(row => (row['id'] === null ? [] : [toEntry(row as never)]));
       return [backupId, { head, proof: { id: lastId ?? head.lastId, fingerprint }, entries }];
@@ -102,17 +107,26 @@ const RUNS = `select c.backupid, ${runColumns} from backup_controllers c where c
 const NO_LOG = { firstid: null, lastid: null, sealedid: null, movedid: null, lastmicros: null };
 const NO_RUN = { status: null };
 
-const NEWS = `
-  select ${logColumns}, proof.proof, page.*
+// Of one log by its shard, which Citus finds where the id itself stands everywhere; of several by all shards at once. Of a hundred logs that is one
+// statement for each shard, where a statement for each log kept everybody else from the connections.
+const news = (wanted: string, own: string, known: string) => `
+  select h.backupid, ${logColumns}, proof.proof, page.*
   from backup_log_heads h
   left join lateral (
     select substr(sha256(convert_to(concat_ws(' ', id, loglevel, created_at, created_nanos, message), 'UTF8')), 1, 8) as proof
-    from backup_logs where backupid = $1 and id = coalesce($2::bigint, h.lastid) offset 0
+    from backup_logs where ${own} and id = coalesce(${known}, h.lastid) offset 0
   ) proof on true
   left join lateral (
     select id, loglevel, message, created_at, created_nanos, attempt from (
-      select *, sum(octet_length(message) + ${ENTRY_OVERHEAD}) over (order by id rows unbounded preceding) as total from backup_logs
-      where backupid = $1 and id > $2::bigint and id <= least(h.lastid, $2::bigint + $3::bigint)
+      select *, sum(octet_length(message) + ${ENTRY_OVERHEAD}) over (partition by backupid order by id rows unbounded preceding) as total
+      from backup_logs where ${own} and id > ${known} and id <= least(h.lastid, ${known} + $3::bigint)
     ) measured where total <= $4::bigint
   ) page on true
-  where h.backupid = $1 order by page.id`;
+  where ${wanted} order by h.backupid, page.id`;
+
+const NEWS_OF_ONE = news('h.backupid = $1', 'backupid = $1', '$2::bigint');
+const NEWS = news(
+  'h.backupid = any ($1::varchar[])',
+  'backupid = h.backupid',
+  '($2::bigint[])[array_position($1::varchar[], h.backupid)]',
+);

@@ -40,19 +40,19 @@ export async function createDatabase(): Promise<Database> {
         );
         assert.deepEqual(left, []);
       });
-      await everywhere(`drop database ${name} with (force)`);
+      await drop(name);
     },
   };
 }
 
 export async function createTemplate(): Promise<void> {
-  await everywhere(`drop database if exists ${TEMPLATE} with (force)`);
+  await drop(TEMPLATE!);
   await createBare(TEMPLATE!);
   await migrate(urlOf(TEMPLATE), engine);
 }
 
 export async function dropTemplate(): Promise<void> {
-  await everywhere(`drop database if exists ${TEMPLATE} with (force)`);
+  await drop(TEMPLATE!);
 }
 
 export function openTestOrm(url: string): ReturnType<typeof openOrm> {
@@ -88,6 +88,12 @@ export async function administer(sql: string): Promise<void> {
 async function createBare(name: string): Promise<void> {
   if (engine === 'citus') await cluster().create(name);
   else await administer(`create database ${name}`);
+}
+
+/** Again, if it is in use: Citus connects to databases by itself. */
+function drop(name: string): Promise<void> {
+  const dropping = () => everywhere(`drop database if exists ${name} with (force)`);
+  return engine === 'citus' ? eventually(dropping, 60_000) : dropping();
 }
 
 /** Runs SQL on the server, and on every node of its cluster if it is of one. */

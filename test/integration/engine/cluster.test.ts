@@ -7,7 +7,7 @@ import { moveTo } from '../../../src/db/move.ts';
 import { startBackend, startReplica } from '../../support/backend.ts';
 import { backupctl } from '../../support/backupctl.ts';
 import { describeOnCitus } from '../../support/citus.ts';
-import { createBareDatabase, createEmptyDatabase } from '../../support/database.ts';
+import { createBareDatabase, createDatabase, createEmptyDatabase } from '../../support/database.ts';
 import { eventually } from '../../support/eventually.ts';
 import { ready, run } from '../../support/process.ts';
 import { append, newBackupId } from '../../support/writing.ts';
@@ -86,6 +86,13 @@ describeOnCitus('ENGINE=citus', function () {
     });
     await ready(service);
     assert.match(service.output(), /:1: the coordinator cannot connect to it/);
+  });
+
+  it('does not begin as a role whose statements are planned without their parameters', async () => {
+    await using database = await createDatabase();
+    const name = new URL(database.url).pathname.slice(1);
+    await database.query(`alter database ${name} set plan_cache_mode = force_generic_plan`);
+    await assert.rejects(startReplica(database.url), /the role's plan_cache_mode is force_generic_plan: alter role/);
   });
 
   it('warns of a Citus that is older than what was tried', () => {

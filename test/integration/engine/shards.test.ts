@@ -110,6 +110,26 @@ describe('On a cluster', function () {
       }
     });
 
+  it('what is new in many logs is one statement for each of their shards', async () => {
+    const ids = Array.from({ length: 60 }, newBackupId);
+    for (const [i, id] of ids.entries())
+      if (i > 0) await append(sqlOn(cluster.pool), id, [entry(`${i}.1`), entry(`${i}.2`), entry(`${i}.3`)]);
+    const known = ids.map((backupId, i) => ({ backupId, lastId: i % 3 === 2 ? undefined : BigInt(i % 3) }));
+    let news: Awaited<ReturnType<typeof readNews>> = new Map();
+    const { statements, shards } = await cluster.sent(async () => {
+      news = await readNews(cluster.pool, known, 2);
+    });
+    assert.equal(statements.length, shards.length);
+    assert.deepEqual(
+      ids.map(id => news.get(id)!.entries.map(({ message }) => message)),
+      ids.map((_, i) => (i === 0 ? [] : [[`${i}.1`, `${i}.2`], [`${i}.2`, `${i}.3`], []][i % 3])),
+    );
+    for (const one of known) {
+      const alone = (await readNews(cluster.pool, [one], 2)).get(one.backupId);
+      assert.deepEqual(news.get(one.backupId), alone);
+    }
+  });
+
   // What the node does then with the log, and is seen by these tests in a transaction only, stays on that node.
   const alone: Record<string, (pool: pg.Pool, backupId: string) => Promise<unknown>> = {
     'an append': (pool, id) => append(sqlOn(pool), id, [entry()]),

@@ -70,9 +70,14 @@ export class Books implements AsyncDisposable {
 
 const together = { name: 'books', lanes: 1, weight: 100, weigh: () => 1, most: Number.POSITIVE_INFINITY };
 
+// Logs are looked up for themselves: Citus joins no list with tables of several nodes.
 const SEE = `
-  select wanted.backupid, h.lastid, h.sealedid, c.controller <> '' as payload,
-         (select array_agg(loglevel || '@' || attempt order by l.id) from backup_logs l
-          where l.backupid = wanted.backupid and loglevel <= ${LogLevel.WARNING}) as warnings
+  with head as materialized (
+    select backupid, lastid, sealedid from backup_log_heads where backupid = any ($1)
+  ), warned as materialized (
+    select backupid, array_agg(loglevel || '@' || attempt order by id) as warnings from backup_logs
+    where backupid = any ($1) and loglevel <= ${LogLevel.WARNING} group by backupid
+  )
+  select wanted.backupid, head.lastid, head.sealedid, c.controller <> '' as payload, warned.warnings
   from unnest($1::varchar[]) with ordinality as wanted (backupid, n)
-  left join backup_log_heads h using (backupid) left join backup_controllers c using (backupid) order by n`;
+  left join head using (backupid) left join warned using (backupid) left join backup_controllers c using (backupid) order by n`;
