@@ -169,8 +169,12 @@ class Gate implements AsyncDisposable {
       "select pid from pg_stat_activity where datname = current_database() and query ~* '^commit' and state = 'active'",
     );
     assert.deepEqual(others, []);
+    const checkpointer = () =>
+      this.#database.query("select pid from pg_stat_activity where backend_type = 'checkpointer'");
+    const before = await checkpointer();
     process.kill(committing!['pid'] as number, 'SIGKILL');
-    await eventually(() => this.#database.query('select 1'), 30_000);
+    // All processes are new when it has recovered.
+    await eventually(async () => assert.notDeepEqual(await checkpointer(), before), 30_000);
   }
 
   /** Returns when the node has done what it was told to, and the cluster has cleared up what was left in between. */

@@ -49,9 +49,9 @@ export async function put(database: Database, ...given: Given[]): Promise<string
          backupid text, status int, purpose int, "changedAgo" bigint, "createdAgo" bigint, "startsIn" bigint, leased boolean, entries bigint)
      ), controllers as (
        insert into backup_controllers (backupid, type, itemid, format, interactive, purpose, userid, status, execution, executiontime,
-         created_at, updated_at, leasetoken)
+         created_at, updated_at, leasetoken, leaseexpires)
        select backupid, 'course', 1, 'moodle2', 0, purpose, 1, status, 2, coalesce(now + "startsIn", 0), now - "createdAgo",
-         now - "changedAgo", case when leased then gen_random_uuid() end
+         now - "changedAgo", case when leased then gen_random_uuid() end, (now + ${HOUR}) * 1000
        from given
      ), heads as (
        insert into backup_log_heads (backupid, lastid) select backupid, entries from given where entries > 0
