@@ -12,9 +12,9 @@ const blocks = pages.flatMap(page => page.blocks);
 
 /** What is done with blocks of a language; text is what programs print. */
 const KINDS: Record<string, string> = {
-  sh: 'entered by commands.test.ts',
-  sql: 'entered by commands.test.ts',
-  ts: 'run by commands.test.ts, and compiled here',
+  sh: 'entered by commands/',
+  sql: 'entered by commands/',
+  ts: 'run by commands/, and compiled here',
   yaml: 'read by those who are to read it, here',
   text: 'nothing',
 };
