@@ -12,13 +12,13 @@ const blocks = pages.flatMap(page => page.blocks);
 
 /** What is done with blocks of a language; text is what programs print. */
 const KINDS: Record<string, string> = {
-  sh: 'entered by commands.test.ts',
-  sql: 'entered by commands.test.ts',
+  sh: 'entered by commands/',
+  sql: 'entered by commands/',
   'sql citus': 'entered on a cluster, by engine/citus-docs.test.ts; so are the next three',
   'sql citus-node': '',
   'sql citus-worker': '',
   'sql citus-moment': '',
-  ts: 'run by commands.test.ts, and compiled here',
+  ts: 'run by commands/, and compiled here',
   yaml: 'read by those who are to read it, here',
   text: 'nothing',
 };
