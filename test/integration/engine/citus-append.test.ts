@@ -7,7 +7,7 @@ import { migrate } from '../../../src/db/migrate.ts';
 import { sqlOn } from '../../../src/db/sql.ts';
 import { append } from '../../../src/log/append.ts';
 import { startReplica } from '../../support/backend.ts';
-import { administer, createDatabase, type Database, engine } from '../../support/database.ts';
+import { createDatabase, type Database, engine } from '../../support/database.ts';
 import { sharded } from '../../support/shards.ts';
 import * as writing from '../../support/writing.ts';
 
@@ -62,8 +62,9 @@ describe('The function that appends on a cluster', () => {
         await pool.end();
       }
     } finally {
+      // By way of a database of the cluster, or it would stay on the other nodes.
       await database.query(`drop owned by ${role}`);
-      await administer(`drop role ${role}`);
+      await database.query(`drop role ${role}`);
     }
   });
 });
