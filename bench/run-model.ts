@@ -1,8 +1,8 @@
-import { claimAndFinish, concurrently, controllersOf } from './lease.ts';
-import { LINE } from './raw-append.ts';
 import { LogLevel } from '../src/gen/backup/v1/entry_pb.ts';
 import { LogService } from '../src/gen/backup/v1/log_pb.ts';
 import { createClient } from '../src/grpc/client.ts';
+import { claimAndFinish, concurrently, controllersOf } from './lease.ts';
+import { LINE } from './raw-append.ts';
 
 /** A run as docs/scaling.md reckons with it: so many reports of progress, each behind an append of so many entries. */
 export const RUN = { reports: 20, each: 10 };
