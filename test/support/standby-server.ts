@@ -54,6 +54,16 @@ export class Pair implements AsyncDisposable {
     return this.#at('standby');
   }
 
+  /** Stops a standby from following, until it is told to go on. */
+  pause(name: Name = 'standby'): Promise<unknown> {
+    // What is replayed at the time may have any statement there cancelled.
+    return eventually(() => this.#at(name).query('select pg_wal_replay_pause()'));
+  }
+
+  resume(name: Name = 'standby'): Promise<unknown> {
+    return eventually(() => this.#at(name).query('select pg_wal_replay_resume()'));
+  }
+
   /** It, for a role that may read the tables and nothing else. */
   get readUrl(): string {
     return Object.assign(new URL(this.standby.url), { username: 'reader', password: 'reader' }).href;

@@ -1,16 +1,18 @@
 import { strict as assert } from 'node:assert';
+import { once } from 'node:events';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createDatabase, type Database } from '../../support/database.ts';
+import { eventually } from '../../support/eventually.ts';
 import { ask } from '../../support/page.ts';
 import { ready, run } from '../../support/process.ts';
 
 const said = /^Its status page is http:\/\/(\S+)\/$/m;
 
 describe('npm start, with a status page,', function () {
-  this.timeout(60_000);
+  this.timeout(120_000);
   let database: Database;
   before(async () => {
     database = await createDatabase();
@@ -41,10 +43,8 @@ describe('npm start, with a status page,', function () {
 
   it('has one by itself in development, and starts without it when another service has its port', async () => {
     const blocker = createServer();
-    const { promise, resolve } = Promise.withResolvers<void>();
-    // Whoever has it already is as good.
-    blocker.on('error', () => resolve()).listen(50080, '127.0.0.1', resolve);
-    await promise;
+    // Services of other tests have it for a while.
+    await eventually(() => once(blocker.listen(50080, '127.0.0.1'), 'listening'), 90_000);
     const folder = mkdtempSync(join(tmpdir(), 'backup-management-page-'));
     try {
       await using service = start({ DATABASE_URL: undefined, DATA_DIR: folder });

@@ -15,7 +15,7 @@ describe('A standby that is read from', function () {
     pair = await Pair.start();
   });
   after(() => pair[Symbol.asyncDispose]());
-  afterEach(() => pair.standby.query('select pg_wal_replay_resume()'));
+  afterEach(() => pair.resume());
 
   it('answers lists, summaries and the history of tails; what decides about changes is read at the primary', async () => {
     await using service = await startReading(pair);
@@ -59,7 +59,7 @@ describe('A standby that is read from', function () {
     assert.ok(told.lag!.seconds === 0n && told.lag!.nanos > 0);
     const doctor = await backupctl(['doctor'], { BACKUPCTL_ADDRESS: service.address });
     assert.match(doctor.stdout, /ok +standby +lists and history are read there, less than a second behind at most/);
-    await pair.standby.query('select pg_wal_replay_pause()');
+    await pair.pause();
     await append(service, newBackupId(), ['a line']);
     await service.stands('BEHIND');
     assert.equal((await service.replica.describeReplica({})).standby!.state, StandbyState_State.BEHIND);
@@ -83,7 +83,7 @@ describe('A standby that is read from', function () {
     const backupId = newBackupId();
     await writeHistory(pair, backupId, 5000);
     await pair.level();
-    await pair.standby.query('select pg_wal_replay_pause()');
+    await pair.pause();
     const writing = writeAll([service], backupId, 'behind', 100, 30);
     const tails = Array.from({ length: 4 }, () => new Subscriber(service, { backupIds: [backupId], follow: true }));
     await append(service, backupId, ['the last one']);
@@ -98,7 +98,7 @@ describe('A standby that is read from', function () {
     assert.equal((await service.logs.summarizeLogs({ backupId })).total, 8001n);
     assert.equal(service.app.standby!.reads.standby, before, 'nothing is read there');
     assert.ok(service.app.standby!.lagMs > 0);
-    await pair.standby.query('select pg_wal_replay_resume()');
+    await pair.resume();
     await service.stands('READ');
     for (const tail of tails) {
       await tail.received(8001);
@@ -145,7 +145,7 @@ describe('A standby that is read from', function () {
       await append(service, backupId, ['before']);
       await eventually(async () => assert.equal((await service.logs.listLogs({ backupId })).entries.length, 1));
       await pair.level();
-      await pair.standby.query('select pg_wal_replay_pause()');
+      await pair.pause();
       await append(service, backupId, ['behind']);
       const answered = performance.now();
       const { entries } = await service.logs.listLogs({ backupId });
@@ -166,7 +166,7 @@ describe('A standby that is read from', function () {
       await using plain = await startReplica(pair.primary.url);
       const backupId = newBackupId();
       await pair.level();
-      await pair.standby.query('select pg_wal_replay_pause()');
+      await pair.pause();
       await append(service, backupId, ['1', '2', '3', '4']);
       const first = await plain.logs.listLogs({ backupId, pageSize: 2 });
       assert.deepEqual((await service.logs.listLogs({ backupId })).entries, [], 'it is behind');

@@ -24,8 +24,7 @@ describe('Logs that are moved to segments, and a standby that is behind', functi
     folder[Symbol.dispose]();
   });
   // What is replayed at once may take back the statement that has asked for it.
-  const resume = () => eventually(() => pair.standby.query('select pg_wal_replay_resume()'));
-  afterEach(resume);
+  afterEach(() => pair.resume());
 
   const COUNT = 200;
   const lines = Array.from({ length: COUNT }, (_, i) => `Line ${i + 1} ${'x'.repeat(60)}`);
@@ -41,7 +40,6 @@ describe('Logs that are moved to segments, and a standby that is behind', functi
     await moveAll(pair.primary, eager(folder.store));
     assert.equal((await standing(pair.primary, backupId))[0], COUNT - 1);
   };
-  const pause = () => pair.standby.query('select pg_wal_replay_pause()');
 
   /** All pages of a log; `between` is waited for behind each. */
   async function pages(
@@ -74,15 +72,15 @@ describe('Logs that are moved to segments, and a standby that is behind', functi
         await pair.level();
         const before = reads.standby;
         const whole = await pages(service, { backupId, ...request }, async page => {
-          if (page === 1) await pause();
+          if (page === 1) await pair.pause();
           if (page === 2) await move(backupId);
-          if (page === 4) await resume();
+          if (page === 4) await pair.resume();
           if (page === 4) await service.stands('READ');
         });
         assert.deepEqual(whole, expected);
         assert.ok(reads.standby > before + 1, 'pages were read on either side');
         // Again, the first page of what it was before, or not of the standby.
-        await pause();
+        await pair.pause();
         assert.deepEqual(await pages(service, { backupId, ...request }), expected);
       });
 
@@ -91,7 +89,7 @@ describe('Logs that are moved to segments, and a standby that is behind', functi
     const { reads } = service.app.standby!;
     const backupId = await written(service);
     await pair.level();
-    await pause();
+    await pair.pause();
     await move(backupId);
     const before = reads.standby;
     assert.equal((await service.logs.summarizeLogs({ backupId })).total, BigInt(COUNT));
@@ -109,7 +107,7 @@ describe('Logs that are moved to segments, and a standby that is behind', functi
     await move(backupId);
     await pair.level();
     assert.deepEqual(await pages(service, { backupId }), lines);
-    await pause();
+    await pair.pause();
     await service.logs.purgeLogs({ backupId, maxEntries: 150 });
     const [first] = await pair.primary.query('select firstid from backup_log_heads where backupid = $1', [backupId]);
     assert.equal(Number(first!['firstid']), 151);
@@ -132,7 +130,7 @@ describe('Logs that are moved to segments, and a standby that is behind', functi
       ]);
       assert.equal(row!['n'], COUNT);
     });
-    await pair.second.query('select pg_wal_replay_pause()');
+    await pair.pause('second');
     await move(backupId);
     await pair.level();
     const many = <T>(ask: () => Promise<T>) => Promise.all(Array.from({ length: 8 }, ask));
@@ -166,9 +164,9 @@ describe('Logs that are moved to segments, and a standby that is behind', functi
     const stop = new AbortController();
     const stalling = (async () => {
       while (!stop.signal.aborted) {
-        await pause();
+        await pair.pause();
         await delay(dice.below(150));
-        await resume();
+        await pair.resume();
         await delay(dice.below(150));
       }
     })();
