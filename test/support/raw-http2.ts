@@ -1,5 +1,7 @@
+import { strict as assert } from 'node:assert';
 import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
+import { eventually } from './eventually.ts';
 
 /** A connection that says in HTTP/2 whatever a test likes, right or wrong. */
 export class RawConnection implements Disposable {
@@ -52,6 +54,14 @@ export class RawConnection implements Disposable {
       for (const { payload } of pings.slice(answered)) void this.send(frame(PING, 1, 0, payload));
       answered = pings.length;
     });
+  }
+
+  /** Resolves when the other side has read what was sent so far, or has closed. */
+  async caughtUp(): Promise<void> {
+    const answers = () => this.frames().filter(({ type, flags }) => type === PING && flags === 1).length;
+    const before = answers();
+    await this.send(frame(PING, 0, 0, Buffer.alloc(8)));
+    await eventually(() => assert.ok(this.closed || answers() > before), 20_000);
   }
 
   /** Reads no more. */
