@@ -55,13 +55,18 @@ export async function shortenLogs(
       throw new Error(`nobody has looked at what is left of ${backupId} from ${upTo}`);
     }
   }
+  await moveHeads(sql, shortened);
+  return [...shortened, ...outdated.map(backupId => ({ backupId, old: 0n, removed: 0n, moved: true }))];
+}
+
+async function moveHeads(sql: Sql, logs: { backupId: string; upTo: bigint }[]): Promise<void> {
   if (onCitus()) {
-    for (const { backupId, upTo } of shortened)
+    for (const { backupId, upTo } of logs)
       await sql({
         text: 'update backup_log_heads set firstid = greatest(firstid, $2) where backupid = $1',
         values: [backupId, upTo],
       });
-    return shortened;
+    return;
   }
   await sql({
     text: `with log as materialized (
@@ -70,9 +75,8 @@ export async function shortenLogs(
         order by h.backupid for no key update of h
       )
       update backup_log_heads h set firstid = greatest(firstid, log.upto) from log where h.backupid = log.backupid`,
-    values: [shortened.map(({ backupId }) => backupId), shortened.map(({ upTo }) => upTo)],
+    values: [logs.map(({ backupId }) => backupId), logs.map(({ upTo }) => upTo)],
   });
-  return [...shortened, ...outdated.map(backupId => ({ backupId, old: 0n, removed: 0n, moved: true }))];
 }
 
 /** How many of the oldest entries of each log are old, as `shortenLogs` would find them; a log that has none is left out. */

@@ -5,6 +5,7 @@ import { type Backend, startBackend } from '../../support/backend.ts';
 import { eventually } from '../../support/eventually.ts';
 import { refused } from '../../support/status.ts';
 import { Subscriber } from '../../support/subscriber.ts';
+import { countWaiting } from '../../support/waiting.ts';
 import { append, finish, newBackup } from '../../support/writing.ts';
 import { eager, type Folder, moveAll, newFolder, standing } from './moving.ts';
 
@@ -47,11 +48,7 @@ describe('A log that is moved while it is read', function () {
       await client.query(`begin; ${lock}`);
       const asked = ask();
       await eventually(async () => {
-        const waiting = await database.query(
-          `select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'
-           and backend_type = 'client backend' and query like '%backup_logs%'`,
-        );
-        assert.ok(waiting.length > 0);
+        assert.ok((await countWaiting(database, '%backup_logs%')) > 0);
       });
       await client.query(
         'delete from backup_logs where id < 120; insert into backup_log_segments select * from moved; update backup_log_heads set movedid = 119; commit',
