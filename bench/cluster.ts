@@ -1,5 +1,6 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { Cluster } from '../test/support/citus.ts';
+import { statOf } from './costs.ts';
 import { alternate, compare, compareCost, type Figure, quantile } from './figure.ts';
 import { claim, concurrently, controllersOf } from './lease.ts';
 import { grpcLog } from './log.ts';
@@ -93,8 +94,8 @@ function processorMs(database: string): number {
   for (const pid of readdirSync('/proc').filter(name => /^\d+$/.test(name)))
     try {
       if (!new RegExp(`^postgres: \\S+ ${database} `).test(readFileSync(`/proc/${pid}/cmdline`, 'utf8'))) continue;
-      const fields = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ').at(-1)!.split(' ');
-      ticks += Number(fields[11]) + Number(fields[12]);
+      const [user, system] = statOf(pid).slice(11, 13);
+      ticks += Number(user ?? 0) + Number(system ?? 0);
     } catch {
       // It has just gone.
     }

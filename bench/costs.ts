@@ -155,7 +155,7 @@ export function serverMs(server: number): number {
 }
 
 /** What stands behind the name of a process; empty when it has just gone. */
-function statOf(pid: string): string[] {
+export function statOf(pid: string): string[] {
   try {
     return readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ').at(-1)!.split(' ');
   } catch {

@@ -13,12 +13,12 @@ export type Also = {
  * the same transaction. It answers what they do; no row, when the lease is not held or the writer is elsewhere.
  */
 export function appendApart(values: unknown[], { request, writer }: Also = {}): Statement {
-  const [lease = 0] = values.splice(6).map(value => value ?? undefined);
+  const lease = values[6] ?? 0;
   const held = typeof lease === 'string';
   return {
     ...(held ? { name: 'append-apart-held', text: HELD } : { name: 'append-apart', text: FREE }),
     values: [
-      ...values,
+      ...values.slice(0, 6),
       lease,
       request?.id ?? null,
       request?.digest ?? null,

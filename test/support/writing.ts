@@ -32,18 +32,20 @@ export async function newBackup(replica: Pick<Replica, 'controllers'>, backupId 
   return backupId;
 }
 
+/** Through which statuses a run comes that succeeds. */
+export const WAY = [
+  Status.CREATED,
+  Status.PLANNED,
+  Status.CONFIGURED,
+  Status.AWAITING,
+  Status.EXECUTING,
+  Status.FINISHED_OK,
+] as const;
+
 /** Takes a run that was just created to its end. */
 export async function finish(replica: Pick<Replica, 'controllers'>, backupId: string): Promise<void> {
-  const way = [
-    Status.CREATED,
-    Status.PLANNED,
-    Status.CONFIGURED,
-    Status.AWAITING,
-    Status.EXECUTING,
-    Status.FINISHED_OK,
-  ];
-  for (const [i, to] of way.slice(1).entries())
-    await replica.controllers.transitionController({ backupId, from: way[i]!, to });
+  for (const [i, to] of WAY.slice(1).entries())
+    await replica.controllers.transitionController({ backupId, from: WAY[i]!, to });
 }
 
 /** A writer that appends message after message and, with the same request id, again whatever it does not know to be kept. */

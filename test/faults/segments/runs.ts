@@ -1,8 +1,8 @@
 import { randomUUID } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
-import { Operation, Purpose, Status, Type } from '../../../src/gen/backup/v1/controller_pb.ts';
+import { Operation, Purpose, Type } from '../../../src/gen/backup/v1/controller_pb.ts';
 import { LogLevel } from '../../../src/gen/backup/v1/entry_pb.ts';
-import { newBackupId } from '../../support/writing.ts';
+import { newBackupId, WAY } from '../../support/writing.ts';
 import { Caller, type Scene } from '../caller.ts';
 
 /** Of a run whose log is moved when it has finished. */
@@ -81,12 +81,3 @@ async function finish(caller: Caller, backupId: string): Promise<void> {
     await caller.ask(({ controllers }, options) => controllers.transitionController(request, options));
   }
 }
-
-const WAY = [
-  Status.CREATED,
-  Status.PLANNED,
-  Status.CONFIGURED,
-  Status.AWAITING,
-  Status.EXECUTING,
-  Status.FINISHED_OK,
-] as const;

@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
-import pg from 'pg';
 import { type Replica, startReplica } from '../../support/backend.ts';
 import { Cluster, describeOnCitus } from '../../support/citus.ts';
 import { callAll } from '../../support/example-call.ts';
 import { run } from '../../support/process.ts';
+import { query } from '../../support/query.ts';
 import { Subscriber } from '../../support/subscriber.ts';
 import { append, newBackupId } from '../../support/writing.ts';
 import { pageAt } from '../docs/pages.ts';
@@ -144,14 +144,4 @@ async function write(replica: Replica, backupId: string, signal: AbortSignal): P
     kept++;
   }
   return kept;
-}
-
-async function query(url: string, sql: string): Promise<Record<string, unknown>[]> {
-  const client = new pg.Client({ connectionString: url });
-  await client.connect();
-  try {
-    return (await client.query(sql)).rows;
-  } finally {
-    await client.end();
-  }
 }
