@@ -17,14 +17,10 @@ const LEFT_OUT: [files: string, why: string][] = [
 if (process.env['TEST_CITUS_URL']) {
   for (const [files, why] of LEFT_OUT) console.warn(`LEFT OUT on Citus: ${files}: ${why}`);
   const ignored = LEFT_OUT.flatMap(([files]) => ['--ignore', `test/integration/${files}.test.ts`]);
-  const { status } = spawnSync(
-    'mocha',
-    ['--timeout', '120000', '--spec', 'test/integration/**/*.test.ts', ...ignored],
-    {
-      env: { ...process.env, ENGINE: 'citus' },
-      stdio: 'inherit',
-    },
-  );
+  const { status } = spawnSync('mocha', ['--spec', 'test/integration/**/*.test.ts', ...ignored], {
+    env: { ...process.env, ENGINE: 'citus' },
+    stdio: 'inherit',
+  });
   process.exitCode = status ?? 1;
 } else {
   console.warn('LEFT OUT: Citus was not tested, because TEST_CITUS_URL is not set: a database of the coordinator');

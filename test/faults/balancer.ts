@@ -7,7 +7,6 @@ import { clients } from '../support/backend.ts';
 import { eventually } from '../support/eventually.ts';
 import { repository, run } from '../support/process.ts';
 import type { Entrance } from './caller.ts';
-import { channelOptions } from './service-process.ts';
 
 /** Programs that stand in front of replicas, with the configuration that is shipped for each. */
 export const BALANCERS = {
@@ -44,7 +43,7 @@ export async function startBalancer(name: BalancerName, replicas: Behind[]): Pro
   {
     await using trying = new AsyncDisposableStack();
     const { controllers } = enter(address, trying);
-    await eventually(() => controllers.summarizeControllers({}), 20_000).catch(error => {
+    await eventually(() => controllers.summarizeControllers({})).catch(error => {
       throw new Error(`${name} serves nobody: ${running.output()}`, { cause: error });
     });
   }
@@ -53,9 +52,9 @@ export async function startBalancer(name: BalancerName, replicas: Behind[]): Pro
 }
 
 function enter(address: string, open: AsyncDisposableStack): Entrance {
-  const channel = new Client(address, credentials.createInsecure(), channelOptions);
+  const channel = new Client(address, credentials.createInsecure(), { 'grpc.use_local_subchannel_pool': 1 });
   open.defer(() => channel.close());
-  return { address, ...clients(channel) };
+  return { address, timeoutMs: 60_000, ...clients(channel) };
 }
 
 function filled(name: BalancerName, config: string, address: string, replicas: Behind[]): string {

@@ -7,7 +7,10 @@ import { isPassing } from '../support/status.ts';
 import type { Model } from './model.ts';
 
 /** A way into the service: a replica, or a balancer in front of several. */
-export type Entrance = Pick<Replica, 'controllers' | 'courses' | 'logs' | 'address'>;
+export type Entrance = Pick<Replica, 'controllers' | 'courses' | 'logs' | 'address'> & {
+  /** How long a call waits for its answer, in milliseconds; 4000 where what is in between may be silent for ever. */
+  readonly timeoutMs?: number;
+};
 
 /** Where an actor acts, until `stop`. */
 export type Scene = {
@@ -50,12 +53,12 @@ export class Caller {
   async once<T>(ask: Ask<T>): Promise<{ value: T } | undefined> {
     const begun = performance.now();
     try {
-      const value = await ask(this.replica, { timeoutMs: 4000 });
+      const value = await ask(this.replica, { timeoutMs: this.replica.timeoutMs ?? 4000 });
       this.#scene.model.answered(this.name, begun);
       return { value };
     } catch (error) {
       if (!(this.#scene.passes ?? isPassing)(error as ServiceError)) throw error;
-      this.#scene.model.broken++;
+      this.#scene.model.broken.push(`${this.name}: ${(error as ServiceError).message}`);
       this.#turn++;
       // One that is dead refuses at once: as fast as a loop can ask.
       await delay(20 + this.#scene.dice.below(50));

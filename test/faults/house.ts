@@ -48,7 +48,7 @@ export class House implements AsyncDisposable {
   async startPostgres(): Promise<void> {
     const dataDir = join(this.folder, 'postgres');
     // Processes of one that was killed are there for a moment, and hold its shared memory.
-    this.#postgres = await eventually(() => startEmbeddedPostgres({ dataDir, settings: { port: this.#port } }), 30_000);
+    this.#postgres = await eventually(() => startEmbeddedPostgres({ dataDir, settings: { port: this.#port } }));
   }
 
   /** As an operator stops it: whoever is connected is cut off. */

@@ -10,9 +10,7 @@ import { versionWith } from './other-version.ts';
 /** A statement that gives up its lock lets those go on who wait behind it; then it asks again. */
 const LOCK_TIMEOUT_MS = 2000;
 
-describe('A migration', function () {
-  this.timeout(60_000);
-
+describe('A migration', () => {
   it('that fails half-way is told and leaves nothing, others go on, and the next start works', async () => {
     await using database = await createDatabase();
     const before = await schemaOf(database);

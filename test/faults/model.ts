@@ -9,8 +9,8 @@ type Line = { backupId: string; begun: number; id?: bigint; keptAt?: number };
  */
 export class Model {
   acknowledged = 0;
-  /** Calls that had no answer, or one that says to come back. */
-  broken = 0;
+  /** Calls that had no answer, or one that says to come back: what their callers were told. */
+  readonly broken: string[] = [];
   readonly #lines = new Map<string, Line>();
   readonly #messages = new Map<string, string[]>();
   readonly #actors = new Map<string, number>();

@@ -12,7 +12,7 @@ const RECOVERY_MS = 15_000;
 
 describe('Two replicas and their database under faults', () => {
   it('lose nothing that was acknowledged, double nothing, and recover by themselves', async function () {
-    this.timeout(minutes * 60_000 + 180_000);
+    this.timeout(minutes * 60_000 + 600_000);
     console.log(`      FAULT_SEED=${seed}`);
     const dice = new Dice(seed);
     await using house = await House.open({}, {});

@@ -15,7 +15,7 @@ const rounds = Number(process.env['ROLLING_ROUNDS'] ?? 1);
 
 for (const name of Object.keys(BALANCERS) as BalancerName[]) {
   describe(`Three replicas behind ${name}`, function () {
-    this.timeout(rounds * 60_000 + 180_000);
+    this.timeout(rounds * 60_000 + 600_000);
 
     before(function () {
       if (hasBalancer(name)) return;
@@ -24,25 +24,25 @@ for (const name of Object.keys(BALANCERS) as BalancerName[]) {
     });
 
     it('are restarted one after another under load: nothing acknowledged is lost or doubled, streams go on elsewhere', async () => {
-      await using behind = await startBehind(name, { SHUTDOWN_DELAY: '3s' });
+      await using behind = await startBehind(name, { SHUTDOWN_DELAY: '5s' });
       const { house, balancer } = behind;
       await using workload = new Workload(house, new Dice(seed), [balancer.entrance(), balancer.entrance()]);
-      await workload.recovered(performance.now(), 15_000);
-      const before = workload.model.broken;
+      await workload.recovered(performance.now(), 60_000);
+      const before = workload.model.broken.length;
       for (let round = 0; round < rounds; round++) {
         for (const [i, replica] of house.replicas.entries()) {
           await replica.end('SIGTERM');
-          await workload.recovered(performance.now(), 15_000);
+          await workload.recovered(performance.now(), 60_000);
           await replica.serve();
-          await eventually(async () => assert.ok((await behind.figure(i, 'backup_calls_running')) > 0), 20_000);
+          await eventually(async () => assert.ok((await behind.figure(i, 'backup_calls_running')) > 0));
         }
       }
-      await workload.recovered(performance.now(), 15_000);
-      const broken = workload.model.broken - before;
+      await workload.recovered(performance.now(), 60_000);
+      const broken = workload.model.broken.slice(before);
       const outcome = await workload.end();
-      console.log(`      ${JSON.stringify({ seed, restarts: 3 * rounds, ...outcome, broken })}`);
+      console.log(`      ${JSON.stringify({ seed, restarts: 3 * rounds, ...outcome, broken: broken.length })}`);
       // haproxy asks for health, and nginx finds out by calls that fail.
-      if (name === 'haproxy') assert.equal(broken, 0, 'calls that were not answered');
+      if (name === 'haproxy') assert.deepEqual(broken, [], 'calls that were not answered');
     });
 
     it('share long streams again with one that has come back, because streams end at an age', async () => {
@@ -55,15 +55,25 @@ for (const name of Object.keys(BALANCERS) as BalancerName[]) {
       for (let i = 0; i < 30; i++)
         following.use(follow(() => new Subscriber(entrances[i % 3]!, { backupIds: [backupId], follow: true })));
       const tails = (i: number) => behind.figure(i, 'backup_tails_open');
-      await eventually(async () => assert.equal((await tails(0)) + (await tails(1)), 30), 20_000);
+      await eventually(async () => assert.equal((await tails(0)) + (await tails(1)), 30));
       await house.replicas[2]!.serve();
       await eventually(async () => {
         const open = await Promise.all([0, 1, 2].map(tails));
         assert.ok(Math.min(...open) >= 5, `tails open: ${open}`);
-      }, 30_000);
+      });
     });
   });
 }
+
+/** As in production: nothing here is silent for ever, and a machine that is slow is not to break a call. */
+const PATIENT = {
+  CALL_TIMEOUT: '60s',
+  DATABASE_CONNECT_TIMEOUT: '30s',
+  KEEPALIVE_TIME: '60s',
+  KEEPALIVE_TIMEOUT: '30s',
+  WRITE_TIMEOUT: '60s',
+  SHUTDOWN_GRACE: '60s',
+};
 
 type BehindBalancer = AsyncDisposable & {
   readonly house: House;
@@ -75,7 +85,7 @@ type BehindBalancer = AsyncDisposable & {
 async function startBehind(name: BalancerName, settings: Record<string, string>): Promise<BehindBalancer> {
   await using starting = new AsyncDisposableStack();
   const health = await Promise.all([0, 1, 2].map(async () => `127.0.0.1:${await freePort()}`));
-  const starts = health.map(METRICS_LISTEN => ({ settings: { ...settings, METRICS_LISTEN } }));
+  const starts = health.map(METRICS_LISTEN => ({ settings: { ...PATIENT, ...settings, METRICS_LISTEN } }));
   const house = starting.use(await House.open(...starts));
   const behind = house.replicas.map(({ listens }, i) => ({ address: listens, health: health[i]! }));
   const balancer = starting.use(await startBalancer(name, behind));

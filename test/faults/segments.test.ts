@@ -23,7 +23,7 @@ const settings = {
 
 describe('Two replicas that move logs to a store, under faults', () => {
   it('lose and double no entry, leave no object behind, and recover by themselves', async function () {
-    this.timeout(minutes * 60_000 + 300_000);
+    this.timeout(minutes * 60_000 + 600_000);
     console.log(`      FAULT_SEED=${seed}`);
     const dice = new Dice(seed);
     await using s3 = await startS3(BUCKET);

@@ -93,7 +93,7 @@ export class Workload implements AsyncDisposable {
         FORMAT,
       ]);
       assert.deepEqual(open, []);
-    }, 60_000);
+    });
     await this.#crew.leave();
     const figures = await prove(database, readRecords(this.#crew.folder), this.#crew.killed, FORMAT);
     const truth = await truthOf(database as Parameters<typeof truthOf>[0], this.model.backupIds);
@@ -106,7 +106,15 @@ export class Workload implements AsyncDisposable {
     assert.deepEqual({ lost, doubled }, { lost: [], doubled: [] });
     const streams = this.#followers.reduce((sum, follower) => sum + follower.streams, 0);
     const { acknowledged, broken } = this.model;
-    return { acknowledged, broken, lines, lost: lost.length, doubled: doubled.length, streams, ...figures };
+    return {
+      acknowledged,
+      broken: broken.length,
+      lines,
+      lost: lost.length,
+      doubled: doubled.length,
+      streams,
+      ...figures,
+    };
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -157,8 +157,7 @@ for (const kind of brokers)
   });
 
 for (const kind of brokers)
-  it(`${kind} with TLS and a private authority is heard`, async function () {
-    this.timeout(60_000);
+  it(`${kind} with TLS and a private authority is heard`, async () => {
     await using house = new AsyncDisposableStack();
     const authority = await Authority.create();
     const files = house.use(new Files());

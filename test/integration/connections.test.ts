@@ -18,9 +18,7 @@ const lent = {
   transaction: (pool: Pool) => transaction(pool, sql => sql({ text: 'select pg_sleep(20)', values: [] })),
 };
 
-describe('Connections to the database', function () {
-  this.timeout(60_000);
-
+describe('Connections to the database', () => {
   it('that break within transactions leave the pool, so that no number of them makes the service mute', async () => {
     await using backend = await startBackend({ settings: { DATABASE_POOL_SIZE: '3' } });
     const stop = new AbortController();

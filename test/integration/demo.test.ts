@@ -29,8 +29,7 @@ const REPOSITORY = fileURLToPath(new URL('../..', import.meta.url));
 const BACKUPS = join(REPOSITORY, '.data/demo/backups');
 const MIB = 1024 * 1024;
 
-describe('the demo', function () {
-  this.timeout(60_000);
+describe('the demo', () => {
   let folder: string;
   const children: ChildProcess[] = [];
 

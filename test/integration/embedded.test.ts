@@ -30,8 +30,7 @@ const SOURCE = fileURLToPath(new URL('../../src/db/embedded.ts', import.meta.url
 const isRoot = process.getuid?.() === 0;
 const fast = { durable: false };
 
-describe('startEmbeddedPostgres', function () {
-  this.timeout(60_000);
+describe('startEmbeddedPostgres', () => {
   let home: string;
   let dataDir: string;
   const children: ChildProcess[] = [];

@@ -151,8 +151,7 @@ if (grpcio) {
       assert.deepEqual(lines.slice(-2), ['STATUS_FINISHED_OK', 'REASON_SEALED']);
     });
 
-    it('follows logs into a file, each entry once, over tokens that expire and a kill', async function () {
-      this.timeout(60_000);
+    it('follows logs into a file, each entry once, over tokens that expire and a kill', async () => {
       const issuer = await Issuer.create();
       const authority = await Authority.create();
       await using secured = await startSecured(authority, { issuer, settings: { TOKEN_SKEW: '1ms' } });
@@ -169,14 +168,14 @@ if (grpcio) {
         const write = () => append(lasting, backupId, [`line ${++line}`]);
         await using first = follow();
         await write();
-        await eventually(async () => assert.equal((await written()).length, 1), 20_000);
+        await eventually(async () => assert.equal((await written()).length, 1));
         await eventually(async () => {
           await write();
           assert.match(first.output(), /TOKEN_EXPIRED/);
-        }, 20_000);
+        });
         const seen = line;
         await write();
-        await eventually(async () => assert.ok((await written()).length > seen), 20_000);
+        await eventually(async () => assert.ok((await written()).length > seen));
         first.child.kill('SIGKILL');
         // As if it had been killed before it could keep the place.
         await appendFile(join(folder, 'log.txt'), 'what was written and not kept\n');

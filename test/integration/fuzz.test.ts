@@ -41,7 +41,7 @@ const services: DescService[] = [
 type Shot = { method: DescMethod; messages: Buffer[] };
 
 describe(`Every method, with ${MESSAGES} messages that are right and wrong (FUZZ_SEED=${SEED})`, function () {
-  this.timeout(120_000 + MESSAGES * 20);
+  this.timeout(600_000 + MESSAGES * 20);
   const codes = new Map<string, Map<string, number>>();
   let backend: Backend;
   let channel: Client;

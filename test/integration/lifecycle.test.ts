@@ -1,7 +1,6 @@
 import { strict as assert } from 'node:assert';
 import fc from 'fast-check';
 import { startBackend } from '../support/backend.ts';
-import { engine } from '../support/database.ts';
 import { Books } from '../support/lifecycle/books.ts';
 import { Play } from '../support/lifecycle/play.ts';
 import { life } from '../support/lifecycle/step.ts';
@@ -12,9 +11,8 @@ const LIVES = 2000;
 const AT_A_TIME = 40;
 
 describe('The life of a controller', () => {
-  it('is what the protocol says, whatever is called in whatever order', async function () {
+  it('is what the protocol says, whatever is called in whatever order', async () => {
     // Each step that changes a run is a transaction of several nodes there.
-    this.timeout(engine === 'citus' ? 600_000 : 180_000);
     await using backend = await startBackend();
     await using books = new Books(backend);
     const met = new Map<string, number>();

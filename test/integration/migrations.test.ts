@@ -101,8 +101,7 @@ describe('The migrations', () => {
   });
 });
 
-describe('A database of an earlier version, with data', function () {
-  this.timeout(60_000);
+describe('A database of an earlier version, with data', () => {
   const states = readdirSync(MIGRATIONS)
     .filter(file => file.endsWith('.ts'))
     .map(file => file.replace('.ts', ''))

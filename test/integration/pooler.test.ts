@@ -16,8 +16,7 @@ const TAIL_POLL = '60s';
 if (!hasPgbouncer) console.warn('left out: PgBouncer (apt-get install pgbouncer)');
 
 if (hasPgbouncer)
-  describe('Through PgBouncer in transaction mode', function () {
-    this.timeout(60_000);
+  describe('Through PgBouncer in transaction mode', () => {
     let house: AsyncDisposableStack;
     let database: Database;
     let one: Replica;

@@ -11,9 +11,7 @@ import { processesWith, ready, run } from '../support/process.ts';
 import { Subscriber } from '../support/subscriber.ts';
 import { append, newBackupId } from '../support/writing.ts';
 
-describe('npm start', function () {
-  this.timeout(60_000);
-
+describe('npm start', () => {
   it('serves on an embedded PostgreSQL, keeps the data, and leaves nothing behind however it ends', async () => {
     const folder = mkdtempSync(join(tmpdir(), 'backup-management-start-'));
     const settings = { DATABASE_URL: undefined, ENGINE: 'plain', DATA_DIR: folder, LISTEN: '127.0.0.1:0' };

@@ -10,8 +10,7 @@ import { query } from '../support/query.ts';
 import { Subscriber } from '../support/subscriber.ts';
 import { append, newBackupId } from '../support/writing.ts';
 
-describe('A role for migrations and one for the service, as the documentation makes them', function () {
-  this.timeout(60_000);
+describe('A role for migrations and one for the service, as the documentation makes them', () => {
   const name = `backup_${randomBytes(4).toString('hex')}`;
   const migrator = urlAs(`${name}_migrator`, 'one');
   const service = urlAs(`${name}_service`, 'another');

@@ -20,7 +20,7 @@ describe('a shutdown', () => {
     for (const subscriber of active) await subscriber.received(10);
     const began = performance.now();
     await leaving![Symbol.asyncDispose]();
-    assert.ok(performance.now() - began < 2500);
+    assert.ok(performance.now() - began < 10_000);
     for (const subscriber of [...idle, ...active]) {
       assert.equal((await subscriber.done)?.code, status.UNAVAILABLE);
       assert.equal(subscriber.history.end, 'DRAINING');
@@ -51,7 +51,7 @@ describe('a shutdown', () => {
     assert.deepEqual(subscriber.history.all('end'), []);
     await gone;
     const took = performance.now() - began;
-    assert.ok(took > 990 && took < 3000, `${took} ms`);
+    assert.ok(took > 990 && took < 20_000, `${took} ms`);
     assert.equal(subscriber.history.end, 'DRAINING');
   });
 });

@@ -40,7 +40,7 @@ export async function startMariadb(): Promise<AsyncDisposable & { readonly url: 
     const connection = await createConnection({ uri: server });
     await connection.query('create database moodle character set utf8mb4');
     await connection.end();
-  }, 30_000);
+  });
   return {
     url: `${server}/moodle`,
     async [Symbol.asyncDispose]() {

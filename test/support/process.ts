@@ -40,7 +40,7 @@ export function run(
 /** Waits for the line that says where the service is. */
 export async function ready(running: Running): Promise<string> {
   const said = /^Backup Management serves gRPC on (\S+)$/m;
-  return eventually(() => running.output().match(said)?.[1] ?? assert.fail(`not ready: ${running.output()}`), 60_000);
+  return eventually(() => running.output().match(said)?.[1] ?? assert.fail(`not ready: ${running.output()}`));
 }
 
 /** Processes whose command line contains this text. */

@@ -110,7 +110,7 @@ export class Pair implements AsyncDisposable {
     };
     const dataDir = this.#home(name);
     // Processes of one that was killed are there for a moment.
-    const started = await eventually(() => startEmbeddedPostgres({ dataDir, durable: false, settings }), 30_000);
+    const started = await eventually(() => startEmbeddedPostgres({ dataDir, durable: false, settings }));
     this.#servers.set(name, started);
   }
 

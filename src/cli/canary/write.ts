@@ -32,7 +32,7 @@ export async function writeAll(
     ledger.acknowledged(number, performance.now());
     // What was not written in time is not made up for: a service that comes back is not met by a burst.
     due = Math.max(due + 1000 / rate, performance.now());
-    await delay(due - performance.now(), undefined, { signal }).catch(() => {});
+    await delay(Math.max(0, due - performance.now()), undefined, { signal }).catch(() => {});
   }
 }
 

@@ -24,7 +24,7 @@ export class Watcher {
 
   /** Waits until it knows exactly what is there. */
   async complete(truth: Controller[]): Promise<void> {
-    await Promise.race([eventually(() => same(this.#picture, truth), 20_000), this.over]);
+    await Promise.race([eventually(() => same(this.#picture, truth)), this.over]);
     same(this.#picture, truth);
   }
 

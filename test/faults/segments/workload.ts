@@ -69,7 +69,7 @@ export class MovingWorkload implements AsyncDisposable {
     await eventually(async () => {
       await timePasses(this.#house);
       await this.#books.settled(kept, this.#doomed);
-    }, 60_000);
+    });
 
     const truth = await this.#books.truth(kept);
     const { lines, lost, doubled } = model.compare(truth.entries);
@@ -85,7 +85,7 @@ export class MovingWorkload implements AsyncDisposable {
     }
     const { acknowledged, broken } = model;
     const counts = { logs: kept.length, doomed: this.#doomed.size, lines, segments: truth.segments };
-    return { acknowledged, broken, ...counts, lost: lost.length, doubled: doubled.length };
+    return { acknowledged, broken: broken.length, ...counts, lost: lost.length, doubled: doubled.length };
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -3,7 +3,6 @@ import { setTimeout as delay } from 'node:timers/promises';
 import pg from 'pg';
 import { Execution, Operation, Purpose, Status, Type } from '../../../src/gen/backup/v1/controller_pb.ts';
 import { acceleratorsOff, type Backend, type Replica, startBackend, startReplica } from '../../support/backend.ts';
-import { engine } from '../../support/database.ts';
 import { Dice } from '../../support/dice.ts';
 import { readRecords } from '../../support/record.ts';
 import { Crew } from './crew.ts';
@@ -18,8 +17,7 @@ const WITH_EACH = 10;
 const TOTAL = BEFORE + STRIKES * WITH_EACH;
 
 describe('Workers that are killed and stopped at random', () => {
-  it('lose no run, and none is ever written by two of them', async function () {
-    this.timeout(engine === 'citus' ? 600_000 : 120_000);
+  it('lose no run, and none is ever written by two of them', async () => {
     const dice = new Dice(seed);
     await using backend = await startBackend({ replicas: 2, settings });
     const [one, other] = backend.replicas as [Replica, Replica];

@@ -6,9 +6,8 @@ import { delimiter, join } from 'node:path';
 import { backupctl } from '../../support/backupctl.ts';
 import { repository } from '../../support/process.ts';
 
-describe('backupctl completion', function () {
+describe('backupctl completion', () => {
   // A process for every command, and several processors' worth of other tests beside it.
-  this.timeout(120_000);
   let folder: string;
   let env: Record<string, string>;
   before(async () => {

@@ -8,8 +8,7 @@ import { type Backend, startBackend } from '../../support/backend.ts';
 import { startBackupctl } from '../../support/running-backupctl.ts';
 import { newBackupId } from '../../support/writing.ts';
 
-describe('backupctl controllers', function () {
-  this.timeout(120_000);
+describe('backupctl controllers', () => {
   let backend: Backend;
   before(async () => {
     backend = await startBackend();

@@ -12,9 +12,8 @@ import { LogLevel } from '../../../src/gen/backup/v1/entry_pb.ts';
 import { type Backend, startBackend } from '../../support/backend.ts';
 import { backupctl } from '../../support/backupctl.ts';
 
-describe('backupctl courses', function () {
+describe('backupctl courses', () => {
   // A process for every command, and several processors' worth of other tests beside it.
-  this.timeout(120_000);
   let backend: Backend;
   const run = (args: string[], env = {}) =>
     backupctl(['courses', ...args], { BACKUPCTL_ADDRESS: backend.address, ...env });

@@ -8,9 +8,8 @@ import { eventually } from '../../support/eventually.ts';
 type Check = { name: string; state: string; text: string; hint?: string };
 type Told = { replicas: { address: string; checks: Check[] }[]; together: Check[] };
 
-describe('backupctl doctor', function () {
+describe('backupctl doctor', () => {
   // A process for every command, and several processors' worth of other tests beside it.
-  this.timeout(120_000);
   const examined = async (...addresses: string[]) => {
     const { code, stdout, stderr } = await backupctl(['doctor', '-o', 'json', '--address', addresses.join()]);
     assert.equal(stderr, '');

@@ -11,8 +11,7 @@ import { eventually } from '../../support/eventually.ts';
 import { startBackupctl } from '../../support/running-backupctl.ts';
 import { newBackupId } from '../../support/writing.ts';
 
-describe('backupctl logs append', function () {
-  this.timeout(90_000);
+describe('backupctl logs append', () => {
   let backend: Backend;
   before(async () => {
     backend = await startBackend();
@@ -26,7 +25,7 @@ describe('backupctl logs append', function () {
       shell: `seq 1 100000 | $BACKUPCTL logs append ${backupId}`,
     });
     for (const count of [1, 30_000, 60_000]) {
-      await eventually(async () => assert.ok((await keptIn(backend, backupId)) >= count), 60_000);
+      await eventually(async () => assert.ok((await keptIn(backend, backupId)) >= count));
       cable.cut();
     }
     assert.equal(await append.exit(), 0, append.err());
@@ -53,7 +52,7 @@ describe('backupctl logs append', function () {
     await replica[Symbol.asyncDispose]();
     const input = createReadStream(file);
     input.pipe(append.stdin);
-    await eventually(() => assert.match(append.err(), /no connection/), 30_000);
+    await eventually(() => assert.match(append.err(), /no connection/));
     let read = -1;
     // What it takes no more does not change.
     await eventually(() => {

@@ -11,9 +11,8 @@ import { Issuer } from '../../support/issuer.ts';
 import { type Running, repository, run } from '../../support/process.ts';
 import { type Secured, startSecured } from '../../support/secured.ts';
 
-describe('backupctl', function () {
+describe('backupctl', () => {
   // A process for every command, and several processors' worth of other tests beside it.
-  this.timeout(120_000);
   let backend: Backend;
   let here: { BACKUPCTL_ADDRESS: string };
   before(async () => {
@@ -138,9 +137,8 @@ async function listening(): Promise<Server> {
   return server;
 }
 
-describe('backupctl and a service that asks who calls', function () {
+describe('backupctl and a service that asks who calls', () => {
   // A process for every command, and several processors' worth of other tests beside it.
-  this.timeout(120_000);
   let secured: Secured;
   let issuer: Issuer;
   let folder: string;

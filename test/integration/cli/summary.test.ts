@@ -13,9 +13,8 @@ import { type Backend, startBackend } from '../../support/backend.ts';
 import { backupctl } from '../../support/backupctl.ts';
 import { eventually } from '../../support/eventually.ts';
 
-describe('backupctl summary', function () {
+describe('backupctl summary', () => {
   // A process for every command, and several processors' worth of other tests beside it.
-  this.timeout(120_000);
   it('says that nothing needs attention where there is nothing', async () => {
     await using backend = await startBackend();
     const { code, stdout } = await backupctl(['summary'], { BACKUPCTL_ADDRESS: backend.address });

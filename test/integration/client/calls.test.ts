@@ -12,9 +12,7 @@ import { append, newBackup, newBackupId } from '../../support/writing.ts';
 
 const NEW = { operation: Operation.BACKUP, type: Type.COURSE, itemId: 1n, purpose: Purpose.GENERAL };
 
-describe('Calls of the client library', function () {
-  this.timeout(60_000);
-
+describe('Calls of the client library', () => {
   it('fail with all that the service says', async () => {
     await using backend = await startBackend();
     using service = connect(backend.address);
@@ -133,9 +131,7 @@ describe('Calls of the client library', function () {
   });
 });
 
-describe('watch() of the client library', function () {
-  this.timeout(60_000);
-
+describe('watch() of the client library', () => {
   it('tells what controllers are, over restarts, cuts and ends of streams, until they have finished', async () => {
     await using database = await createDatabase();
     const log = pino({ level: 'silent' });

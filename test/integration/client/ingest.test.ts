@@ -8,9 +8,7 @@ import { eventually } from '../../support/eventually.ts';
 import { ready, repository, run } from '../../support/process.ts';
 import { newBackupId } from '../../support/writing.ts';
 
-describe('ingest() of the client library', function () {
-  this.timeout(60_000);
-
+describe('ingest() of the client library', () => {
   it('loses and doubles nothing when connections are cut, freeze, and a replica is killed', async () => {
     await using database = await createDatabase();
     await using victim = run('node', [`${repository}/src/main.ts`], {

@@ -14,9 +14,7 @@ const pictures = new Map(
   ]),
 );
 
-describe('Pictures of the command line', function () {
-  this.timeout(120_000);
-
+describe('Pictures of the command line', () => {
   it('stand in the pages as npm run pictures has put them there', () => {
     const places = pages.flatMap(({ path, text }) =>
       [...text.matchAll(/<!-- picture: (\w+) -->\n```text\n([\s\S]*?)```\n/g)].map(([, name, block]) => ({

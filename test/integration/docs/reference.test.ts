@@ -4,9 +4,7 @@ import { join } from 'node:path';
 import { repository, run } from '../../support/process.ts';
 import { pages } from './pages.ts';
 
-describe('The reference', function () {
-  this.timeout(60_000);
-
+describe('The reference', () => {
   it('is what npm run reference writes', async () => {
     await using checking = run('node', ['tools/reference.ts', '--check']);
     assert.equal(await checking.exit(), 0, checking.output());

@@ -23,8 +23,7 @@ const KINDS: Record<string, string> = {
   text: 'nothing',
 };
 
-describe('Blocks of the documentation', function () {
-  this.timeout(60_000);
+describe('Blocks of the documentation', () => {
   let folder: string;
   before(() => {
     folder = mkdtempSync(join(tmpdir(), 'backup-management-snippets-'));

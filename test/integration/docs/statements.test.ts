@@ -23,9 +23,7 @@ const npm = [
   ...Object.keys(scripts).map(name => (/^(start|test)$/.test(name) ? `npm ${name}` : `npm run ${name}`)),
 ];
 
-describe('The documentation', function () {
-  this.timeout(60_000);
-
+describe('The documentation', () => {
   it('names scripts of npm that exist, the demo being what demo.test.ts runs', () => {
     const named = pages.flatMap(spans).filter(span => /^npm (run|start|test|ci)\b/.test(span));
     assert.ok(named.includes('npm run demo') && named.includes('npm run reference'));

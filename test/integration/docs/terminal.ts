@@ -91,7 +91,7 @@ export class Terminal implements AsyncDisposable {
   }
 
   async #told(running: Running, command: string, what: RegExp): Promise<void> {
-    await eventually(() => assert.match(running.output(), what, `${command}\n${running.output()}`), 30_000);
+    await eventually(() => assert.match(running.output(), what, `${command}\n${running.output()}`));
   }
 
   /** A service is started where the one before was. */
@@ -107,7 +107,7 @@ export class Terminal implements AsyncDisposable {
     await eventually(() => {
       rmSync(this.folder, { recursive: true, force: true });
       assert.ok(!existsSync(this.folder));
-    }, 30_000);
+    });
   }
 }
 

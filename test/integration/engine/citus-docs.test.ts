@@ -9,8 +9,7 @@ import { Subscriber } from '../../support/subscriber.ts';
 import { append, newBackupId } from '../../support/writing.ts';
 import { pageAt } from '../docs/pages.ts';
 
-describeOnCitus('A cluster, as the documentation sets it up,', function () {
-  this.timeout(180_000);
+describeOnCitus('A cluster, as the documentation sets it up,', () => {
   const name = `backup_${randomBytes(4).toString('hex')}`;
   const coordinator = new URL(process.env['TEST_CITUS_URL']!);
   const cluster = new Cluster(coordinator.href);

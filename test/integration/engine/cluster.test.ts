@@ -12,9 +12,7 @@ import { eventually } from '../../support/eventually.ts';
 import { ready, run } from '../../support/process.ts';
 import { append, newBackupId } from '../../support/writing.ts';
 
-describeOnCitus('ENGINE=citus', function () {
-  this.timeout(60_000);
-
+describeOnCitus('ENGINE=citus', () => {
   it('lays out a new database, by several replicas at once, and every one serves', async () => {
     await using database = await createEmptyDatabase();
     await using stack = new AsyncDisposableStack();

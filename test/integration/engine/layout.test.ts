@@ -6,9 +6,7 @@ import { createEmptyDatabase, type Database } from '../../support/database.ts';
 import { ready, run } from '../../support/process.ts';
 import { append, newBackupId } from '../../support/writing.ts';
 
-describe('ENGINE', function () {
-  this.timeout(60_000);
-
+describe('ENGINE', () => {
   it('partitioned lays out a new database at once, by several replicas too, and it records what it is', async () => {
     await using database = await createEmptyDatabase();
     await using stack = new AsyncDisposableStack();

@@ -32,11 +32,10 @@ const logsOf = (pool: pg.Pool): Logs => ({
 // PostgreSQL tries a plan for any parameters once a statement has been seen five times, and Citus does not know the shard by that.
 const TIMES = 7;
 
-describe('On a cluster', function () {
+describe('On a cluster', () => {
   // Needs one: `npm run test:citus`.
   if (engine !== 'citus') return;
   workOn('citus');
-  this.timeout(60_000);
   const entry = (message = 'a line') => ({ level: 30, message, at: undefined });
   const limits = { entries: 1000, bytes: 256 * 1024 };
   const page = { upTo: 20n, maxLevel: ALL_LEVELS, limits, field: 1 };

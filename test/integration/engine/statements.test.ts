@@ -38,8 +38,7 @@ const logsOf = (pool: pg.Pool): Logs => ({
 // A plan for any parameters is made once a statement has been seen five times, and then kept.
 const TIMES = 7;
 
-describe('On a partitioned database', function () {
-  this.timeout(60_000);
+describe('On a partitioned database', () => {
   const entry = (message = 'a line') => ({ level: 30, message, at: undefined });
   const wish = { operation: undefined, type: undefined, purposes: undefined, format: undefined };
   const limits = { entries: 1000, bytes: 256 * 1024 };

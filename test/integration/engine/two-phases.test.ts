@@ -15,8 +15,7 @@ import { get, headOf, held, type Lease, logOf, queued } from '../work/work.ts';
 
 const GATE = 7;
 
-describeOnCitus('A coordinator that breaks while another node commits', function () {
-  this.timeout(60_000);
+describeOnCitus('A coordinator that breaks while another node commits', () => {
   if (!canStartCitus)
     return console.warn('LEFT OUT: no Citus is installed here to start a cluster of (TEST_CITUS_BIN)');
   let database: Database;
@@ -106,7 +105,7 @@ describeOnCitus('A coordinator that breaks while another node commits', function
   });
 
   /** The service has connections again. */
-  const back = () => eventually(() => backend.controllers.listControllers({}), 30_000);
+  const back = () => eventually(() => backend.controllers.listControllers({}));
 
   const finished = ({ backupId, leaseToken }: Lease) =>
     backend.controllers.finishControllers({
@@ -174,7 +173,7 @@ class Gate implements AsyncDisposable {
     const before = await checkpointer();
     process.kill(committing!['pid'] as number, 'SIGKILL');
     // All processes are new when it has recovered.
-    await eventually(async () => assert.notDeepEqual(await checkpointer(), before), 30_000);
+    await eventually(async () => assert.notDeepEqual(await checkpointer(), before));
   }
 
   /** Returns when the node has done what it was told to, and the cluster has cleared up what was left in between. */

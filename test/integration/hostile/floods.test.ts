@@ -21,8 +21,7 @@ import { startVictim, type Victim } from '../../support/victim.ts';
 const append = '/backup.v1.LogService/AppendLogs';
 const repeated = (bytes: Buffer, count: number) => Buffer.concat(Array.from({ length: count }, () => bytes));
 
-describe('A service that is flooded', function () {
-  this.timeout(60_000);
+describe('A service that is flooded', () => {
   let victim: Victim;
 
   before(async () => {

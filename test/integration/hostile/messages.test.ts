@@ -15,8 +15,7 @@ const mib = 1024 * 1024;
 
 type Answer = { http: number; code: string; reason: string | undefined };
 
-describe('A service that gets messages which are none', function () {
-  this.timeout(60_000);
+describe('A service that gets messages which are none', () => {
   let victim: Victim;
   let session: ClientHttp2Session;
 
@@ -193,9 +192,7 @@ describe('A service that gets messages which are none', function () {
   });
 });
 
-describe('A service with more connections than it accepts', function () {
-  this.timeout(60_000);
-
+describe('A service with more connections than it accepts', () => {
   it('closes those above the limit at once, and takes others when some have gone', async () => {
     await using victim = await startVictim({ MAX_CONNECTIONS: '1000' });
     await victim.during(async () => {

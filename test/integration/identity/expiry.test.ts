@@ -19,8 +19,7 @@ import { chunk, downloaded, parts, start } from '../payload/chunks.ts';
 
 const EXPIRED = { code: 'UNAUTHENTICATED', reason: 'TOKEN_EXPIRED' } as const;
 
-describe('A stream whose token expires', function () {
-  this.timeout(60_000);
+describe('A stream whose token expires', () => {
   let secured: Secured;
   let issuer: Issuer;
   let lasting: Clients;

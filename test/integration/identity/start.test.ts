@@ -7,8 +7,7 @@ import { ready, run } from '../../support/process.ts';
 import { refused } from '../../support/status.ts';
 import { append, newBackupId } from '../../support/writing.ts';
 
-describe('npm start, where others can connect,', function () {
-  this.timeout(60_000);
+describe('npm start, where others can connect,', () => {
   let database: Database;
   before(async () => {
     database = await createDatabase();

@@ -106,7 +106,7 @@ describe('TLS', () => {
     await works(secured.as({}));
     await gone;
     await works(secured.as({}));
-  }).timeout(20_000);
+  });
 
   it('does not start on files that are not there or do not fit', async () => {
     await using secured = await startSecured(authority);

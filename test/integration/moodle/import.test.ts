@@ -32,8 +32,7 @@ for (const [name, open] of [
   ['PostgreSQL', postgres],
   ['MariaDB', mariadb],
 ] as const) {
-  describe(`An import from a Moodle on ${name}`, function () {
-    this.timeout(120_000);
+  describe(`An import from a Moodle on ${name}`, () => {
     let stack: AsyncDisposableStack;
     let moodle: Moodle;
     let backend: Backend;
@@ -269,9 +268,7 @@ for (const [name, open] of [
   });
 }
 
-describe('An import that does not say where to', function () {
-  this.timeout(60_000);
-
+describe('An import that does not say where to', () => {
   it('goes to DATABASE_URL, or into the embedded database, unless the service has it', async () => {
     await using stack = new AsyncDisposableStack();
     const moodle = await postgres(stack);

@@ -33,9 +33,7 @@ const changes: Record<string, (backend: Backend, backupId: string, options: Opti
 
 type Options = { signal?: AbortSignal; timeoutMs?: number };
 
-describe('A statement that nobody waits for any more', function () {
-  this.timeout(60_000);
-
+describe('A statement that nobody waits for any more', () => {
   for (const [name, change] of Object.entries(changes)) {
     for (const by of ['CANCELLED', 'DEADLINE_EXCEEDED'] as const) {
       it(`is gone while ${name} still waited for a lock, and changes nothing (${by})`, async () => {

@@ -86,7 +86,7 @@ describe('A service with limits', () => {
       assert.ok(ms > 0 && ms < 2100, `${ms}`);
       const began = performance.now();
       await eventually(() => append(backend, backupId, ['again']));
-      assert.ok(performance.now() - began < 4000);
+      assert.ok(performance.now() - began < 20_000);
       // Reading costs nothing.
       await backend.logs.listLogs({ backupId });
     });

@@ -9,9 +9,7 @@ import { claimed, fillQueue, heldMany } from '../work/work.ts';
 
 const everything = `lock table backup_controllers, backup_logs, backup_log_heads in access exclusive mode`;
 
-describe('What waits for a database that does not answer', function () {
-  this.timeout(60_000);
-
+describe('What waits for a database that does not answer', () => {
   it('is bounded, whatever it is: what is too much is refused, and what was taken is done', async () => {
     const settings = { MAX_WAITING: '100', CALL_TIMEOUT: '30s' };
     await using backend = await startBackend({ settings });

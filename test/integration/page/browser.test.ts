@@ -15,8 +15,7 @@ import { insert } from '../course/rows.ts';
 
 const axe = readFileSync(`${repository}/node_modules/axe-core/axe.min.js`, 'utf8');
 
-describe('The status page in a browser', function () {
-  this.timeout(120_000);
+describe('The status page in a browser', () => {
   let browser: Browser;
   let backend: Backend;
   let visits: Visit[];

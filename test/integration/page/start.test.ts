@@ -11,8 +11,7 @@ import { ready, run } from '../../support/process.ts';
 
 const said = /^Its status page is http:\/\/(\S+)\/$/m;
 
-describe('npm start, with a status page,', function () {
-  this.timeout(120_000);
+describe('npm start, with a status page,', () => {
   let database: Database;
   before(async () => {
     database = await createDatabase();

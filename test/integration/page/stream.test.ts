@@ -109,8 +109,7 @@ describe('The live streams of the status page', () => {
     await eventually(() => assert.deepEqual(second.messages, ['two']));
   });
 
-  it('go on with tokens that are longer than headers usually may be', async function () {
-    this.timeout(60_000);
+  it('go on with tokens that are longer than headers usually may be', async () => {
     await begin();
     const logs = Array.from({ length: 600 }, newBackupId);
     using first = await EventReader.open(page, '/lines');
@@ -192,7 +191,7 @@ describe('The live streams of the status page', () => {
   });
 
   it('end with DRAINING at the shutdown, which does not wait for browsers', async () => {
-    await begin();
+    await begin({ SHUTDOWN_GRACE: '60s' });
     const backupId = newBackupId();
     await append(backend, backupId, ['one']);
     using lines = await EventReader.open(page, `/lines?backup=${backupId}`);
@@ -206,7 +205,7 @@ describe('The live streams of the status page', () => {
     stalled.response.pause();
     const began = performance.now();
     await backend.replicas[0]![Symbol.asyncDispose]();
-    assert.ok(performance.now() - began < 2000, 'the shutdown has waited');
+    assert.ok(performance.now() - began < 20_000, 'the shutdown has waited');
     await Promise.all([lines.closed, runs.closed]);
     for (const { events } of [lines, runs]) {
       const [end, refused] = events.slice(-2);
@@ -215,8 +214,7 @@ describe('The live streams of the status page', () => {
     }
   });
 
-  it('wait for a browser that does not read, and end when it takes too long; it comes back and has lost nothing', async function () {
-    this.timeout(60_000);
+  it('wait for a browser that does not read, and end when it takes too long; it comes back and has lost nothing', async () => {
     await begin({ WRITE_TIMEOUT: '1s' });
     const backupId = newBackupId();
     using stalled = await EventReader.open(page, `/lines?backup=${backupId}`);
@@ -225,8 +223,8 @@ describe('The live streams of the status page', () => {
     stalled.response.pause();
     const text = 'x'.repeat(3000);
     for (let i = 0; i < 10; i++) await append(backend, backupId, Array(1000).fill(text));
-    await eventually(() => assert.equal(quick.messages.length, 10_000), 30_000);
-    await eventually(() => assert.equal(backend.app.admission.streams, 1), 20_000);
+    await eventually(() => assert.equal(quick.messages.length, 10_000));
+    await eventually(() => assert.equal(backend.app.admission.streams, 1));
     stalled.response.resume();
     await stalled.closed;
     assert.ok(stalled.messages.length < 10_000);
@@ -239,8 +237,7 @@ describe('The live streams of the status page', () => {
     );
   });
 
-  it('are slowed by a browser that stops for a while, and then go on', async function () {
-    this.timeout(60_000);
+  it('are slowed by a browser that stops for a while, and then go on', async () => {
     await begin();
     const backupId = newBackupId();
     using slow = await EventReader.open(page, `/lines?backup=${backupId}`);
@@ -250,7 +247,7 @@ describe('The live streams of the status page', () => {
     const before = slow.messages.length;
     assert.ok(before < 8000);
     slow.response.resume();
-    await eventually(() => assert.equal(slow.messages.length, 8000), 30_000);
+    await eventually(() => assert.equal(slow.messages.length, 8000));
     assert.ok(
       slow.events.some(({ data }) => 'fellBehind' in data),
       'it was not told that it was behind',

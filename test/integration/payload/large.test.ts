@@ -10,9 +10,7 @@ import { newBackup } from '../../support/writing.ts';
 
 const MiB = 1024 * 1024;
 
-describe('A payload of 512 MiB', function () {
-  this.timeout(300_000);
-
+describe('A payload of 512 MiB', () => {
   it('goes up and comes down through a service that grows by less than 64 MiB', async () => {
     await using database = await createDatabase();
     await using service = run('node', ['src/main.ts'], {

@@ -8,8 +8,7 @@ import { repository, run } from '../../support/process.ts';
 import { append, finish, newBackup } from '../../support/writing.ts';
 import { eager, type Folder, moveAll, newFolder, silence, standing } from './moving.ts';
 
-describe('A replica that is killed while it moves a log', function () {
-  this.timeout(120_000);
+describe('A replica that is killed while it moves a log', () => {
   const messages = Array.from({ length: 100 }, (_, i) => `line ${i} ${'x'.repeat(80)}`);
 
   /** Starts a replica that moves, kills it when `when` has come, and says what it left: nothing of the log may be lost or doubled. */

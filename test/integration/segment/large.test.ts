@@ -8,9 +8,7 @@ import { movedAll, newFolder, silence, standing } from './moving.ts';
 
 const ENTRIES = 200_000;
 
-describe(`A log of ${ENTRIES} entries`, function () {
-  this.timeout(240_000);
-
+describe(`A log of ${ENTRIES} entries`, () => {
   it('is moved, listed and tailed with bounded memory', async () => {
     using folder = newFolder();
     await using database = await createDatabase();

@@ -10,8 +10,7 @@ import { StoreWay } from '../../support/store-way.ts';
 import { append, finish, newBackup } from '../../support/writing.ts';
 import { eager, movedAll, newFolder, silence } from './moving.ts';
 
-describe('An object that arrives late', function () {
-  this.timeout(120_000);
+describe('An object that arrives late', () => {
   let open: AsyncDisposableStack;
   let s3: S3;
   let way: StoreWay;

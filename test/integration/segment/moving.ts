@@ -50,7 +50,7 @@ export async function movedAll(database: Database): Promise<void> {
        where sealedid is not null and greatest(firstid - 1, movedid) < least(sealedid, lastid - 1)`,
     );
     assert.deepEqual(left, []);
-  }, 60_000);
+  });
 }
 
 /** Of a log: up to which id it has left the table, in how many segments, and how many rows are left. */

@@ -9,8 +9,7 @@ import { countWaiting } from '../../support/waiting.ts';
 import { append, finish, newBackup } from '../../support/writing.ts';
 import { eager, type Folder, moveAll, newFolder, standing } from './moving.ts';
 
-describe('A log that is moved while it is read', function () {
-  this.timeout(60_000);
+describe('A log that is moved while it is read', () => {
   const messages = Array.from({ length: 120 }, (_, i) => `Line ${i + 1} ${'x'.repeat(60)}`);
   let folder: Folder;
   let backend: Backend;

@@ -12,8 +12,7 @@ import { eager, type Folder, moveAll, newFolder, silence, standing } from './mov
 
 const [OLD, YOUNG] = [40 * DAY, 20 * DAY];
 
-describe('Logs that are moved, and removed', function () {
-  this.timeout(120_000);
+describe('Logs that are moved, and removed', () => {
   let folder: Folder;
   let backend: Backend;
   beforeEach(async () => {
@@ -188,7 +187,7 @@ describe('Logs that are moved, and removed', function () {
       RETENTION_INTERVAL: '20ms',
     });
     for (const backupId of [young!, old!, older!])
-      await eventually(async () => assert.deepEqual(await idsOf(backupId), []), 20_000);
+      await eventually(async () => assert.deepEqual(await idsOf(backupId), []));
     await nothingLeft();
   });
 

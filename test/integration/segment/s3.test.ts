@@ -8,8 +8,7 @@ import { Subscriber } from '../../support/subscriber.ts';
 import { append, finish, newBackup } from '../../support/writing.ts';
 import { eager, moveAll, standing } from './moving.ts';
 
-describe('Segments in S3', function () {
-  this.timeout(120_000);
+describe('Segments in S3', () => {
   let s3: S3;
   let settings: Record<string, string>;
   let backend: Backend;

@@ -38,8 +38,7 @@ type Question =
   | { ask: 'summarize'; request: MessageInitShape<typeof SummarizeLogsRequestSchema> }
   | { ask: 'tail'; request: MessageInitShape<typeof TailLogsRequestSchema> };
 
-describe(`Logs that have left the table, with SEGMENT_SEED=${seed},`, function () {
-  this.timeout(240_000);
+describe(`Logs that have left the table, with SEGMENT_SEED=${seed},`, () => {
   const dice = new Dice(seed);
   let folder: Folder;
   let backend: Backend;

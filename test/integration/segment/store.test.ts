@@ -10,8 +10,7 @@ import { Subscriber } from '../../support/subscriber.ts';
 import { append, finish, newBackup } from '../../support/writing.ts';
 import { eager, type Folder, moveAll, newFolder, standing } from './moving.ts';
 
-describe('A store that', function () {
-  this.timeout(120_000);
+describe('A store that', () => {
   let folder: Folder;
   let backend: Backend;
   let backupId: string;
@@ -153,9 +152,9 @@ describe('A store that', function () {
     await backend.database.query('update backup_log_heads set lastmicros = 1');
     renameSync(folder.path, away);
     await using mover = await startReplica(backend.database.url, eager(folder.store));
-    await eventually(() => assert.ok(mover.app.segments.failed > 1), 20_000);
+    await eventually(() => assert.ok(mover.app.segments.failed > 1));
     assert.deepEqual(await standing(backend.database, other), [0, 0, 3]);
     renameSync(away, folder.path);
-    await eventually(async () => assert.deepEqual(await standing(backend.database, other), [2, 1, 1]), 20_000);
+    await eventually(async () => assert.deepEqual(await standing(backend.database, other), [2, 1, 1]));
   });
 });

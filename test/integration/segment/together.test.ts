@@ -8,8 +8,7 @@ import { countWaiting } from '../../support/waiting.ts';
 import { append, finish, newBackup } from '../../support/writing.ts';
 import { eager, type Folder, moveAll, movedAll, newFolder, silence, standing } from './moving.ts';
 
-describe('Logs that are moved', function () {
-  this.timeout(120_000);
+describe('Logs that are moved', () => {
   let folder: Folder;
   let backend: Backend;
   beforeEach(async () => {
@@ -68,7 +67,7 @@ describe('Logs that are moved', function () {
       await eventually(async () => assert.equal(await waiting(), 1));
       await backend.database.query('update backup_segment_removals set due_at = due_at - 900');
       await using _other = await startReplica(backend.database.url, { ...settings, SEGMENT_INTERVAL: '50ms' });
-      await eventually(async () => assert.equal(await waiting(), 2), 20_000);
+      await eventually(async () => assert.equal(await waiting(), 2));
       await lock[Symbol.asyncDispose]();
       await movedAll(backend.database);
       await eventually(() => assert.equal(folder.objects().length, 1));

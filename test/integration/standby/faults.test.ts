@@ -8,8 +8,7 @@ import { Pair } from '../../support/standby-server.ts';
 import { Subscriber } from '../../support/subscriber.ts';
 import { append, newBackupId, truthOf, writeAll } from '../../support/writing.ts';
 
-describe('A standby that fails', function () {
-  this.timeout(120_000);
+describe('A standby that fails', () => {
   let pair: Pair;
   before(async () => {
     pair = await Pair.start();
@@ -45,7 +44,7 @@ describe('A standby that fails', function () {
     tailing(true);
     await Promise.all([writing, listing]);
     for (const tail of tails) {
-      await tail.received(30_300, 30_000);
+      await tail.received(30_300);
       await tail.cancel();
     }
     tailing(false);
@@ -135,9 +134,7 @@ describe('A standby that fails', function () {
   });
 });
 
-describe('A server that is no standby', function () {
-  this.timeout(120_000);
-
+describe('A server that is no standby', () => {
   it('of this database is never read from: the primary, another database, one that was promoted', async () => {
     await using pair = await Pair.start();
     await pair.primary.query('create database other');

@@ -8,8 +8,7 @@ import { Pair } from '../../support/standby-server.ts';
 import { Subscriber } from '../../support/subscriber.ts';
 import { append, newBackup, newBackupId, truthOf, writeAll } from '../../support/writing.ts';
 
-describe('A standby that is read from', function () {
-  this.timeout(60_000);
+describe('A standby that is read from', () => {
   let pair: Pair;
   before(async () => {
     pair = await Pair.start();

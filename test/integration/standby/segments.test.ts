@@ -11,8 +11,7 @@ import { Subscriber } from '../../support/subscriber.ts';
 import { append, finish, newBackup } from '../../support/writing.ts';
 import { eager, type Folder, moveAll, newFolder, silence, standing } from '../segment/moving.ts';
 
-describe('Logs that are moved to segments, and a standby that is behind', function () {
-  this.timeout(120_000);
+describe('Logs that are moved to segments, and a standby that is behind', () => {
   let pair: Pair;
   let folder: Folder;
   before(async () => {

@@ -69,7 +69,7 @@ describe('TailLogs when something breaks', () => {
 
   // A PostgreSQL of its own can be restarted, and is no cluster. Of that the nodes that have the logs are away: the coordinator says so of them.
   const restarts = engine === 'citus' ? nodesAway : databaseRestarts;
-  it('goes on when the database restarts in the middle, and calls fail fast meanwhile', restarts).timeout(60_000);
+  it('goes on when the database restarts in the middle, and calls fail fast meanwhile', restarts);
 
   async function nodesAway() {
     await using backend = await startBackend({ replicas: 2 });
@@ -85,10 +85,10 @@ describe('TailLogs when something breaks', () => {
     );
     const began = performance.now();
     await assert.rejects(append(backend, backupId, ['nobody hears of it']), { code: status.UNAVAILABLE });
-    assert.ok(performance.now() - began < 5000);
+    assert.ok(performance.now() - began < 10_000);
     await administer(`select run_command_on_workers('alter database ${name} allow_connections true')`);
     await writing;
-    await subscriber.received(400, 20_000);
+    await subscriber.received(400);
     await subscriber.cancel();
     subscriber.history.complete(await truthOf(backend.database, [backupId]));
     assert.deepEqual(
@@ -115,10 +115,10 @@ describe('TailLogs when something breaks', () => {
       });
       const began = performance.now();
       await assert.rejects(replicas[0]!.controllers.getController({ backupId }), { code: status.UNAVAILABLE });
-      assert.ok(performance.now() - began < 5000);
+      assert.ok(performance.now() - began < 10_000);
       postgres = await startEmbeddedPostgres({ dataDir: folder, settings: { port } });
       await writing;
-      await subscriber.received(400, 20_000);
+      await subscriber.received(400);
       await subscriber.cancel();
       subscriber.history.complete(
         subscriber.history.entries.map(entry => ({

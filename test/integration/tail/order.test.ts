@@ -51,8 +51,7 @@ describe('TailLogs under concurrent writers on two replicas', () => {
     }
   });
 
-  it('goes from a history of 100,000 entries to live without a seam', async function () {
-    this.timeout(60_000);
+  it('goes from a history of 100,000 entries to live without a seam', async () => {
     await using backend = await startBackend({ replicas: 2 });
     const backupId = newBackupId();
     await backend.database.query(
@@ -64,7 +63,7 @@ describe('TailLogs under concurrent writers on two replicas', () => {
     const writing = writeAll(backend.replicas, backupId, 'live', 300);
     const subscriber = new Subscriber(backend.replicas[1]!, { backupIds: [backupId], follow: true });
     await writing;
-    await subscriber.received(100_300, 30_000);
+    await subscriber.received(100_300);
     await subscriber.told('caughtUp');
     await subscriber.cancel();
     subscriber.history.complete(await truthOf(backend.database, [backupId]));

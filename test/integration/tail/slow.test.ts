@@ -74,15 +74,14 @@ describe('TailLogs with subscribers that do not read', () => {
     slow.history.complete(await truthOf(backend.database, [backupId]));
   });
 
-  it('keeps less than a megabyte for each of 100 that stand still, and serves another one meanwhile', async function () {
-    this.timeout(60_000);
+  it('keeps less than a megabyte for each of 100 that stand still, and serves another one meanwhile', async () => {
     await using backend = await startBackend();
     const backupId = newBackupId();
     await fill(backend.database, backupId, 20_000);
     const before = memory();
     const stalled = await Promise.all(Array.from({ length: 100 }, () => stall(backend.address, backupId)));
     const healthy = new Subscriber(backend, { backupIds: [backupId], follow: true });
-    await healthy.received(20_000, 40_000);
+    await healthy.received(20_000);
     await append(backend, backupId, ['live']);
     await healthy.received(20_001);
     await healthy.cancel();

@@ -23,7 +23,7 @@ describe('SIGUSR2', () => {
     await ready(service);
     service.child.kill('SIGUSR2');
     service.child.kill('SIGUSR2');
-    await eventually(() => assert.match(service.output(), /"msg":"profile"/), 20_000);
+    await eventually(() => assert.match(service.output(), /"msg":"profile"/));
     const files = readdirSync(folder).sort();
     assert.deepEqual(
       files.map(file => file.replace(/.*\./, '')),
@@ -32,7 +32,7 @@ describe('SIGUSR2', () => {
     assert.equal(statSync(folder).mode & 0o777, 0o700);
     const [cpu, heap] = files.map(file => JSON.parse(readFileSync(join(folder, file), 'utf8')));
     const took = (cpu.endTime - cpu.startTime) / 1000;
-    assert.ok(took >= 250 && took < 5000, `${took} ms`);
+    assert.ok(took >= 250 && took < 20_000, `${took} ms`);
     assert.ok(cpu.nodes.length > 1 && heap.snapshot.node_count > 10_000);
     service.child.kill('SIGTERM');
     assert.equal(await service.exit(), 0);

@@ -100,7 +100,7 @@ describe('A claim that waits', () => {
     const start = performance.now();
     assert.deepEqual(await claimed(backend, { wait: { seconds: 0n, nanos: 300_000_000 } }), []);
     const took = performance.now() - start;
-    assert.ok(took >= 299 && took < 3000, `${took} ms`);
+    assert.ok(took >= 299 && took < 20_000, `${took} ms`);
   });
 
   it('is answered empty, and not with DEADLINE_EXCEEDED, when its deadline comes before that', async () => {
@@ -158,12 +158,12 @@ describe('A claim that waits', () => {
   });
 
   it('is answered empty when the replica shuts down', async () => {
-    await using draining = await startBackend({ replicas: 2, settings: onlyWoken });
+    await using draining = await startBackend({ replicas: 2, settings: { ...onlyWoken, SHUTDOWN_GRACE: '60s' } });
     const claims = [claimed(draining, { wait }), claimed(draining, { wait, requestId: randomUUID() })];
     await waiting(draining, 2);
     const start = performance.now();
     await draining.replicas[0]![Symbol.asyncDispose]();
     assert.deepEqual(await Promise.all(claims), [[], []]);
-    assert.ok(performance.now() - start < 1500, 'it was not told, the grace was over');
+    assert.ok(performance.now() - start < 15_000, 'it was not told, the grace was over');
   });
 });
