@@ -2,7 +2,9 @@ import { MultiBar, type SingleBar } from 'cli-progress';
 import { Command, InvalidArgumentError } from 'commander';
 import pg from 'pg';
 import { startEmbeddedPostgres } from '../db/embedded.ts';
+import { readEngine, workOn } from '../db/engine.ts';
 import { migrate } from '../db/migrate.ts';
+import { sqlOn } from '../db/sql.ts';
 import { importMoodle, isComplete, type Progress, type Tally } from '../moodle/import.ts';
 import { openSource } from '../moodle/open.ts';
 import { SourceError } from '../moodle/source.ts';
@@ -61,6 +63,7 @@ async function openTarget(
   // One that breaks while nothing uses it is told here only; whatever uses it next fails by itself.
   pool.on('error', () => {});
   opening.defer(() => pool.end());
+  workOn(await readEngine(sqlOn(pool)));
   const open = opening.move();
   return { pool, [Symbol.asyncDispose]: () => open.disposeAsync() };
 }
