@@ -10,8 +10,8 @@ import { LINE } from './raw-append.ts';
 
 /**
  * What an append costs PostgreSQL while the table grows, on every engine of one machine: time of its process, bytes of its journal (WAL), and pages that it has
- * read from the disk or the system's cache. Entries are appended to logs that are there already, one alone or those of 32 calls together. Each
- * log was appended to since the last checkpoint: the first change of a page writes all of it, however large the table is.
+ * read from the disk or the system's cache. Entries are appended to the logs that were made last, as those of a night are, one alone or those of 32
+ * calls together. Each log was appended to since the last checkpoint: the first change of a page writes all of it, however large the table is.
  */
 export async function growth(url: string, rounds: number): Promise<Figure[]> {
   await using server = await connect(url);
@@ -111,7 +111,7 @@ async function sizeOf(client: pg.Client): Promise<{ room: number; levels: number
 
 /** Appends as often as a round has it, and returns what one entry has cost, by way and kind. */
 async function appender({ client, pid }: Connection): Promise<() => Promise<Record<string, number>>> {
-  const { rows } = await client.query(`select backupid from backup_log_heads order by random() limit ${ACTIVE}`);
+  const { rows } = await client.query(`select backupid from backup_log_heads order by ctid desc limit ${ACTIVE}`);
   const logs: string[] = rows.map(row => row.backupid);
   const entries = [{ level: 40, message: LINE, at: undefined }];
   const sql = sqlOn(client);
