@@ -1,37 +1,34 @@
 import assert from 'node:assert/strict';
-import { createHash } from 'node:crypto';
-import { setTimeout as delay } from 'node:timers/promises';
 import { DISTRIBUTED } from '../../../src/db/citus.ts';
-import type { Engine } from '../../../src/db/engine.ts';
-import { migrate } from '../../../src/db/migrate.ts';
 import { moveTo } from '../../../src/db/move.ts';
-import { clients, connect, type Replica, startReplica } from '../../support/backend.ts';
+import { clients, connect, startReplica } from '../../support/backend.ts';
 import { describeOnCitus } from '../../support/citus.ts';
-import { createEmptyDatabase, type Database } from '../../support/database.ts';
+import type { Database } from '../../support/database.ts';
 import { eventually } from '../../support/eventually.ts';
 import { type Running, ready, run } from '../../support/process.ts';
-import { append, newBackup, newBackupId } from '../../support/writing.ts';
+import { append, newBackupId } from '../../support/writing.ts';
+import { filled, holds, remove, rowsOf, schemaOf, write } from './moving.ts';
 
 describeOnCitus('A database with data, to Citus and from it,', () => {
   for (const from of ['plain', 'partitioned'] as const)
     it(`is the same after a move from ${from} and a move back: rows, keys, indexes, checks, storage and rights`, async () => {
       await using database = await filled(1000, from);
       await database.query('alter table backup_log_heads set (fillfactor = 80)');
-      const [rows, schema] = [await rowsOf(database), await schemaOf(database)];
+      const [rows, schema] = [await rowsOf(database, DISTRIBUTED), await schemaOf(database, DISTRIBUTED)];
       assert.ok((await moveTo(database.url, 'citus', () => {}))! >= 0);
       assert.deepEqual(await spreadTables(database), [...DISTRIBUTED].sort());
-      assert.deepEqual(await rowsOf(database), rows);
+      assert.deepEqual(await rowsOf(database, DISTRIBUTED), rows);
       assert.deepEqual(await leftOvers(database), []);
       await database.query(`delete from backup_logs where backupid = md5('1')`);
       await database.query(
         `insert into backup_logs (backupid, id, loglevel, message, created_at) values (md5('1'), 1, 30, 'anew', 1)`,
       );
-      const then = await rowsOf(database);
+      const then = await rowsOf(database, DISTRIBUTED);
       assert.notDeepEqual(then, rows);
       assert.ok((await moveTo(database.url, from, () => {}))! >= 0);
       assert.deepEqual(await leftOfCitus(database), []);
-      assert.deepEqual(await rowsOf(database), then);
-      assert.deepEqual(await schemaOf(database), schema);
+      assert.deepEqual(await rowsOf(database, DISTRIBUTED), then);
+      assert.deepEqual(await schemaOf(database, DISTRIBUTED), schema);
       assert.deepEqual(await leftOvers(database), []);
     });
 
@@ -111,7 +108,7 @@ describeOnCitus('A database with data, to Citus and from it,', () => {
       await cli.exit();
       await append(replica, newBackupId(), ['meanwhile']);
     }
-    const rows = await rowsOf(database);
+    const rows = await rowsOf(database, DISTRIBUTED);
     await using asked = run(process.execPath, ['src/cli/main.ts', 'engine'], { DATABASE_URL: database.url });
     await asked.exit();
     assert.equal(asked.output(), 'plain, on its way to citus\n');
@@ -121,7 +118,7 @@ describeOnCitus('A database with data, to Citus and from it,', () => {
       seen[table] = n;
     });
     assert.ok((seen['backup_logs'] ?? 0) < 30_000, 'it has begun at the beginning');
-    assert.deepEqual(await rowsOf(database), rows);
+    assert.deepEqual(await rowsOf(database, DISTRIBUTED), rows);
     // From it everything is one transaction.
     const enough = new Error('enough');
     await assert.rejects(
@@ -132,12 +129,12 @@ describeOnCitus('A database with data, to Citus and from it,', () => {
     );
     assert.deepEqual(await leftOvers(database), []);
     assert.deepEqual(await spreadTables(database), [...DISTRIBUTED].sort());
-    assert.deepEqual(await rowsOf(database), rows);
+    assert.deepEqual(await rowsOf(database, DISTRIBUTED), rows);
   });
 
   it('is what it was, and without a trace on any node, when a move is abandoned', async () => {
     await using database = await filled(100);
-    const [rows, schema] = [await rowsOf(database), await schemaOf(database)];
+    const [rows, schema] = [await rowsOf(database, DISTRIBUTED), await schemaOf(database, DISTRIBUTED)];
     const enough = new Error('enough');
     await assert.rejects(
       moveTo(database.url, 'citus', () => {
@@ -148,7 +145,7 @@ describeOnCitus('A database with data, to Citus and from it,', () => {
     assert.notDeepEqual(await leftOvers(database), []);
     assert.equal(await moveTo(database.url, 'plain', () => {}), undefined);
     assert.deepEqual(await leftOvers(database), []);
-    assert.deepEqual([await rowsOf(database), await schemaOf(database)], [rows, schema]);
+    assert.deepEqual([await rowsOf(database, DISTRIBUTED), await schemaOf(database, DISTRIBUTED)], [rows, schema]);
   });
 
   it('is moved with what is changed, and without what is deleted, while it is being copied', async () => {
@@ -188,77 +185,6 @@ const WAITING = `select from pg_stat_activity where datname = current_database()
   and wait_event_type = 'Lock'`;
 
 /** Appends to logs, one after the other, and notes what was acknowledged. */
-async function write(replica: Replica, kept: Map<string, string[]>, signal: AbortSignal): Promise<void> {
-  for (let i = 0; !signal.aborted; i++) {
-    const backupId = await newBackup(replica);
-    for (let k = 0; k < 10; k++) {
-      const messages = [`${i} ${k} a`, `${i} ${k} b`];
-      await append(replica, backupId, messages);
-      kept.set(backupId, [...(kept.get(backupId) ?? []), ...messages]);
-    }
-  }
-}
-
-/** Deletes some that are complete. */
-async function remove(
-  replica: Replica,
-  kept: Map<string, string[]>,
-  deleted: string[],
-  signal: AbortSignal,
-): Promise<void> {
-  while (!signal.aborted) {
-    const done = [...kept].find(([backupId, messages]) => messages.length === 20 && !deleted.includes(backupId))?.[0];
-    if (done) {
-      await replica.controllers.deleteController({ backupId: done, force: true });
-      deleted.push(done);
-    }
-    await delay(20);
-  }
-}
-
-async function holds(database: Database, kept: Map<string, string[]>, deleted: string[]): Promise<void> {
-  for (const [backupId, messages] of kept) {
-    const rows = await database.query('select id, message from backup_logs where backupid = $1 order by id', [
-      backupId,
-    ]);
-    assert.deepEqual(
-      rows,
-      messages.map((message, i) => ({ id: String(i + 1), message })),
-      backupId,
-    );
-  }
-  assert.deepEqual(await database.query('select from backup_logs where backupid = any ($1)', [deleted]), []);
-}
-
-/** With so many logs of twenty entries. */
-async function filled(logs: number, laidOut: Engine = 'plain'): Promise<Database> {
-  const database = await createEmptyDatabase();
-  await migrate(database.url, laidOut);
-  await database.query(`
-    insert into backup_log_heads (backupid, lastid, lastmicros) select md5(i::text), 20, 1 from generate_series(1, ${logs}) i;
-    insert into backup_logs (backupid, id, loglevel, message, created_at, appended_micros)
-    select md5(i::text), id, 30, 'line ' || id, 1700000000, nullif(id, 5) from generate_series(1, ${logs}) i, generate_series(1, 20) id;
-    insert into backup_log_requests (backupid, requestid, digest, firstid, lastid, dropped, created_at)
-    select md5(i::text), gen_random_uuid(), sha256(i::text::bytea), 1, 20, 0, extract(epoch from now())::bigint from generate_series(1, ${logs}) i;
-    insert into backup_log_writers (backupid, writerid, lastnumber, updated_at)
-    select md5(i::text), gen_random_uuid(), i, 1 from generate_series(1, ${logs} / 10) i;
-    insert into backup_log_segments (backupid, lastid, firstid, key, checksum, bytes, levels, firstseconds, firstmicros, lastmicros, proof)
-    select md5(i::text), 2, 1, 'k' || i, 'c', 1, '{"30": 2}', 1, 1, 1, 'p' from generate_series(1, ${logs} / 10) i;
-    insert into backup_payload_chunks (backupid, uploadid, n, data)
-    select md5(i::text), gen_random_uuid(), 1, repeat('A', 100) from generate_series(1, ${logs} / 10) i`);
-  return database;
-}
-
-/** How many rows each table has, and what they say. */
-async function rowsOf(database: Database): Promise<unknown> {
-  const found: Record<string, unknown> = {};
-  for (const table of DISTRIBUTED) {
-    const rows = (await database.query(`select r::text as row from ${table} r`)).map(({ row }) => row as string);
-    found[table] = [rows.length, createHash('md5').update(rows.sort().join('\n')).digest('hex')];
-  }
-  return found;
-}
-
 async function spreadTables(database: Database): Promise<unknown> {
   const found = await database.query(
     "select logicalrelid::text as name from pg_dist_partition where partmethod = 'h' order by 1",
@@ -276,22 +202,6 @@ async function leftOfCitus(database: Database): Promise<unknown[]> {
         select relname as name from pg_class where relname ~ '^backup_' union all select proname from pg_proc where proname ~ '^backup_'
       ) as found $$) where result <> ''`;
   return [...(await database.query(own)), ...(await database.query(elsewhere))];
-}
-
-async function schemaOf(database: Database): Promise<unknown> {
-  return database.query(
-    `
-    with tables as (select * from pg_class where relname = any ($1) and relnamespace = 'public'::regnamespace)
-    select relname as table, 'column' as kind, attname as name, concat_ws(' ', format_type(atttypid, atttypmod), attnotnull, attstorage, pg_get_expr(adbin, adrelid)) as definition
-    from tables join pg_attribute a on attrelid = tables.oid left join pg_attrdef on (adrelid, adnum) = (attrelid, attnum) where attnum > 0
-    union all select relname, 'constraint', conname, pg_get_constraintdef(c.oid) from tables join pg_constraint c on conrelid = tables.oid
-    union all select relname, 'index', indexrelid::regclass::text, pg_get_indexdef(indexrelid) from tables join pg_index on indrelid = tables.oid
-    union all select relname, 'right', grantee::regrole::text, privilege_type || is_grantable from tables, aclexplode(relacl)
-    union all select relname, 'owner', relowner::regrole::text, '' from tables
-    union all select relname, 'options', '', reloptions::text from tables where reloptions is not null
-    order by 1, 2, 3, 4`,
-    [DISTRIBUTED],
-  );
 }
 
 /** What a move has made and not taken away. */

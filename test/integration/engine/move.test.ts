@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { createHash, randomBytes } from 'node:crypto';
+import { randomBytes } from 'node:crypto';
 import { DIVIDED } from '../../../src/db/engine.ts';
 import { migrate } from '../../../src/db/migrate.ts';
 import { moveTo } from '../../../src/db/move.ts';
@@ -10,6 +10,7 @@ import { locked } from '../../support/locked.ts';
 import { run } from '../../support/process.ts';
 import { Subscriber } from '../../support/subscriber.ts';
 import { append, newBackup, newBackupId } from '../../support/writing.ts';
+import { type Described, filled, holds, remove, rowsOf, schemaOf, write } from './moving.ts';
 
 describe('A database with data', () => {
   it('is the same after a move and a move back, row by row, with its keys, indexes, checks, storage and rights', async () => {
@@ -19,9 +20,9 @@ describe('A database with data', () => {
       `create role ${role}; grant select on backup_logs to ${role} with grant option; grant delete on backup_payload_chunks to public`,
     );
     await database.query('alter table backup_logs set (fillfactor = 90)');
-    const [rows, schema] = [await rowsOf(database), await schemaOf(database)];
+    const [rows, schema] = [await rowsOf(database, DIVIDED), await schemaOf(database, DIVIDED)];
     assert.ok((await moveTo(database.url, 'partitioned', () => {}))! >= 0);
-    assert.deepEqual(await rowsOf(database), rows);
+    assert.deepEqual(await rowsOf(database, DIVIDED), rows);
     const partitions = await database.query(
       `select count(*)::int as n, count(*) filter (where 'fillfactor=90' = any(reloptions))::int as filled,
               (select count(*)::int from pg_attribute where attrelid::regclass::text ~ 'chunks_p' and attname = 'data' and attstorage = 'e') as external
@@ -34,18 +35,18 @@ describe('A database with data', () => {
       definition: definition.replace(' ON ONLY ', ' ON '),
     });
     assert.deepEqual(
-      (await schemaOf(database)).map(divided),
+      (await schemaOf(database, DIVIDED)).map(divided),
       schema.filter(({ kind }) => kind !== 'options'),
     );
     await database.query(`delete from backup_logs where backupid = md5('1')`);
     await database.query(
       `insert into backup_logs (backupid, id, loglevel, message, created_at) values (md5('1'), 1, 30, 'anew', 1)`,
     );
-    const then = await rowsOf(database);
+    const then = await rowsOf(database, DIVIDED);
     assert.notDeepEqual(then, rows);
     assert.ok((await moveTo(database.url, 'plain', () => {}))! >= 0);
-    assert.deepEqual(await rowsOf(database), then);
-    assert.deepEqual(await schemaOf(database), schema);
+    assert.deepEqual(await rowsOf(database, DIVIDED), then);
+    assert.deepEqual(await schemaOf(database, DIVIDED), schema);
     assert.deepEqual(await leftOvers(database), []);
     await database.query(`drop owned by ${role}; drop role ${role}`);
   });
@@ -59,7 +60,7 @@ describe('A database with data', () => {
     await using subscriber = new Subscriber(other, { backupIds: [tailed], follow: true });
     const kept = new Map<string, string[]>();
     const writers = Array.from({ length: 4 }, (_, i) =>
-      write([one, other][i % 2]!, i === 0 ? [tailed] : undefined, kept, stop.signal),
+      write([one, other][i % 2]!, kept, stop.signal, i === 0 ? tailed : undefined),
     );
     const deleted: string[] = [];
     const deleter = remove(one, kept, deleted, stop.signal);
@@ -80,18 +81,7 @@ describe('A database with data', () => {
       { value: 'partitioned' },
     ]);
     for (const backupId of deleted) kept.delete(backupId);
-    for (const [backupId, messages] of kept) {
-      const rows = await database.query('select id, message from backup_logs where backupid = $1 order by id', [
-        backupId,
-      ]);
-      assert.deepEqual(
-        rows,
-        messages.map((message, i) => ({ id: String(i + 1), message })),
-        backupId,
-      );
-    }
-    const gone = 'select from backup_logs where backupid = any ($1)';
-    assert.deepEqual(await database.query(gone, [deleted]), []);
+    await holds(database, kept, deleted);
     await subscriber.received(kept.get(tailed)!.length);
     // Both go on as they are, and a new one has to say so.
     await assert.rejects(startReplica(database.url, { ENGINE: 'plain' }), /the database is partitioned/);
@@ -108,7 +98,7 @@ describe('A database with data', () => {
       await cli.exit();
       await append(replica, newBackupId(), ['meanwhile']);
     }
-    const rows = await rowsOf(database);
+    const rows = await rowsOf(database, DIVIDED);
     await using asked = run(process.execPath, ['src/cli/main.ts', 'engine'], { DATABASE_URL: database.url });
     await asked.exit();
     assert.equal(asked.output(), 'plain, on its way to partitioned\n');
@@ -117,7 +107,7 @@ describe('A database with data', () => {
       seen[table] = n;
     });
     assert.ok((seen['backup_logs'] ?? 0) < 30_000, 'it has begun at the beginning');
-    assert.deepEqual(await rowsOf(database), rows);
+    assert.deepEqual(await rowsOf(database, DIVIDED), rows);
     assert.deepEqual(await leftOvers(database), []);
   });
 
@@ -188,7 +178,7 @@ describe('A database with data', () => {
 
   it('is plain again, and without a trace, when a move is abandoned', async () => {
     await using database = await filled(100);
-    const [rows, schema] = [await rowsOf(database), await schemaOf(database)];
+    const [rows, schema] = [await rowsOf(database, DIVIDED), await schemaOf(database, DIVIDED)];
     const enough = new Error('enough');
     await assert.rejects(
       moveTo(database.url, 'partitioned', () => {
@@ -199,7 +189,7 @@ describe('A database with data', () => {
     assert.notDeepEqual(await leftOvers(database), []);
     assert.equal(await moveTo(database.url, 'plain', () => {}), undefined);
     assert.deepEqual(await leftOvers(database), []);
-    assert.deepEqual([await rowsOf(database), await schemaOf(database)], [rows, schema]);
+    assert.deepEqual([await rowsOf(database, DIVIDED), await schemaOf(database, DIVIDED)], [rows, schema]);
   });
 
   it('is not moved when the copy is not what it should be', async () => {
@@ -252,84 +242,8 @@ describe('A database with data', () => {
 });
 
 /** Appends to logs, one after the other, and notes what was acknowledged. */
-async function write(
-  replica: Replica,
-  only: string[] | undefined,
-  kept: Map<string, string[]>,
-  signal: AbortSignal,
-): Promise<void> {
-  for (let i = 0; !signal.aborted; i++) {
-    const backupId = only?.[0] ?? (await newBackup(replica));
-    for (let k = 0; k < 10; k++) {
-      const messages = [`${i} ${k} a`, `${i} ${k} b`];
-      await append(replica, backupId, messages);
-      kept.set(backupId, [...(kept.get(backupId) ?? []), ...messages]);
-    }
-  }
-}
-
-/** Deletes some of those that were there from the beginning, and some that are new and complete. */
-async function remove(
-  replica: Replica,
-  kept: Map<string, string[]>,
-  deleted: string[],
-  signal: AbortSignal,
-): Promise<void> {
-  for (let i = 2500; !signal.aborted; i++) {
-    const done = [...kept].find(([backupId, messages]) => messages.length === 20 && !deleted.includes(backupId))?.[0];
-    for (const backupId of [done, i < 3000 ? await newBackup(replica, md5(i)) : undefined]) {
-      if (!backupId) continue;
-      await replica.controllers.deleteController({ backupId, force: true });
-      deleted.push(backupId);
-    }
-  }
-}
-
-const md5 = (i: number) => createHash('md5').update(String(i)).digest('hex');
-
 const SWAPPING = `select from pg_stat_activity
   where datname = current_database() and wait_event_type = 'Lock' and query like 'lock table%'`;
-
-/** Plain, with so many logs of twenty entries. */
-async function filled(logs: number): Promise<Database> {
-  const database = await createEmptyDatabase();
-  await migrate(database.url);
-  await database.query(`
-    insert into backup_log_heads (backupid, lastid, lastmicros) select md5(i::text), 20, 1 from generate_series(1, ${logs}) i;
-    insert into backup_logs (backupid, id, loglevel, message, created_at, appended_micros)
-    select md5(i::text), id, 30, 'line ' || id, 1700000000, nullif(id, 5) from generate_series(1, ${logs}) i, generate_series(1, 20) id;
-    insert into backup_log_requests (backupid, requestid, digest, firstid, lastid, dropped, created_at)
-    select md5(i::text), gen_random_uuid(), sha256(i::text::bytea), 1, 20, 0, extract(epoch from now())::bigint from generate_series(1, ${logs}) i;
-    insert into backup_payload_chunks (backupid, uploadid, n, data)
-    select md5(i::text), gen_random_uuid(), 1, repeat('A', 100) from generate_series(1, ${logs} / 10) i`);
-  return database;
-}
-
-/** How many rows each table has, and what they say in the order of their keys. */
-async function rowsOf(database: Database): Promise<unknown> {
-  const sums = DIVIDED.map(
-    table => `select '${table}' as table, count(*), md5(string_agg(r::text, '' order by r::text)) from ${table} r`,
-  );
-  return database.query(sums.join(' union all '));
-}
-
-type Described = { table: string; kind: string; name: string; definition: string };
-
-async function schemaOf(database: Database): Promise<Described[]> {
-  return (await database.query(
-    `
-    with tables as (select * from pg_class where relname = any ($1) and relnamespace = 'public'::regnamespace)
-    select relname as table, 'column' as kind, attname as name, concat_ws(' ', format_type(atttypid, atttypmod), attnotnull, attstorage, pg_get_expr(adbin, adrelid)) as definition
-    from tables join pg_attribute a on attrelid = tables.oid left join pg_attrdef on (adrelid, adnum) = (attrelid, attnum) where attnum > 0
-    union all select relname, 'constraint', conname, pg_get_constraintdef(c.oid) from tables join pg_constraint c on conrelid = tables.oid
-    union all select relname, 'index', indexrelid::regclass::text, pg_get_indexdef(indexrelid) from tables join pg_index on indrelid = tables.oid
-    union all select relname, 'right', grantee::regrole::text, privilege_type || is_grantable from tables, aclexplode(relacl)
-    union all select relname, 'owner', relowner::regrole::text, '' from tables
-    union all select relname, 'options', '', reloptions::text from tables where reloptions is not null
-    order by 1, 2, 3, 4`,
-    [DIVIDED],
-  )) as Described[];
-}
 
 /** Of a move: tables, triggers, functions and settings that are only there while it goes on. */
 async function leftOvers(database: Database): Promise<unknown[]> {
