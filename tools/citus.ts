@@ -4,7 +4,7 @@ import { spawnSync } from 'node:child_process';
 
 /** What is not about a cluster, each with the reason. */
 const LEFT_OUT: [files: string, why: string][] = [
-  ['docs/*', 'commands of pages, on one PostgreSQL; what is said of clusters is tested by engine/citus-docs'],
+  ['docs/**/*', 'commands of pages, on one PostgreSQL; what is said of clusters is tested by engine/citus-docs'],
   ['roles', 'roles on one PostgreSQL; those of a cluster are tested by engine/citus-docs'],
   [
     'engine/{layout,move,statements}',

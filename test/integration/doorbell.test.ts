@@ -8,7 +8,7 @@ import { channelOf, Doorbell } from '../../src/db/doorbell.ts';
 import { freePort } from '../../src/db/embedded.ts';
 import { brokers, startBroker } from '../support/broker.ts';
 import { Cable } from '../support/cable.ts';
-import { createDatabase } from '../support/database.ts';
+import { createDatabase, engine } from '../support/database.ts';
 import { eventually } from '../support/eventually.ts';
 
 const never = new AbortController().signal;
@@ -216,16 +216,19 @@ for (const [transport, start] of Object.entries(starts))
       assert.ok(a.connected);
     });
 
-    it('says that the password is wrong, and not which one it was', async () => {
-      const url = new URL(line.url);
-      url.password = 'hunter2';
-      const warnings: string[] = [];
-      await using _ = open({ ...line, url: url.href }, 10_000, message => warnings.push(message));
-      await eventually(() => assert.equal(warnings.length, 1));
-      assert.match(warnings[0]!, REFUSED[transport]!);
-      assert.ok(warnings[0]!.includes(url.host));
-      assert.ok(!warnings[0]!.includes('hunter2'));
-    });
+    // How a cluster that is not the tests' own lets in is its operator's.
+    const asks = transport !== 'NOTIFY' || engine !== 'citus';
+    if (asks)
+      it('says that the password is wrong, and not which one it was', async () => {
+        const url = new URL(line.url);
+        url.password = 'hunter2';
+        const warnings: string[] = [];
+        await using _ = open({ ...line, url: url.href }, 10_000, message => warnings.push(message));
+        await eventually(() => assert.equal(warnings.length, 1));
+        assert.match(warnings[0]!, REFUSED[transport]!);
+        assert.ok(warnings[0]!.includes(url.host));
+        assert.ok(!warnings[0]!.includes('hunter2'));
+      });
 
     it('leaves no connection behind, also where nobody answers', async () => {
       let sockets = 0;

@@ -110,9 +110,9 @@ describe('A statement that nobody waits for any more', () => {
     const ids = await Promise.all(Array.from({ length: 4 }, () => newBackup(backend)));
     let staying = 0;
     let gone = 0;
-    const over = Date.now() + 5000;
+    const over = () => staying > 200 && gone > 400;
     const stay = async (i: number) => {
-      for (; Date.now() < over; staying++) {
+      for (; !over(); staying++) {
         await changes['UpdateController']!(backend, ids[i % ids.length]!, {});
         await append(backend, ids[i % ids.length]!, ['stay']);
       }
@@ -122,7 +122,7 @@ describe('A statement that nobody waits for any more', () => {
       const channel = connect(backend.address);
       using _close = { [Symbol.dispose]: () => channel.close() };
       const leaving = { ...backend, ...clients(channel) };
-      for (; Date.now() < over; ) {
+      while (!over()) {
         const stop = AbortSignal.timeout(Math.floor(Math.random() * 20));
         await changes['UpdateController']!(leaving, ids[i % ids.length]!, { signal: stop }).catch(error => {
           assert.equal(error.code, status.CANCELLED);
@@ -131,7 +131,6 @@ describe('A statement that nobody waits for any more', () => {
       }
     };
     await Promise.all([...[0, 1, 2, 3].map(stay), ...[0, 1, 2, 3, 4, 5, 6, 7].map(leave)]);
-    assert.ok(staying > 20 && gone > 20, `${staying} stayed, ${gone} left`);
     await eventually(() => assert.equal(backend.app.admission.calls, 0));
     await append(backend, newBackupId(), ['after']);
   });
