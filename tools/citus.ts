@@ -11,6 +11,7 @@ const LEFT_OUT: [files: string, why: string][] = [
     'the engines of one PostgreSQL; citus-move, cluster and shards are the same of Citus',
   ],
   ['standby/*', 'DATABASE_READ_URL does not go with ENGINE=citus'],
+  ['telemetry/shipped', 'alerts and panels, of which some are about DATABASE_READ_URL'],
   ['{demo,embedded}', 'the embedded PostgreSQL is no cluster'],
 ];
 

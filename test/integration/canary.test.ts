@@ -147,10 +147,7 @@ describe('The canary', () => {
   });
 
   describe('beside a replica that lies', () => {
-    const lies: Record<
-      string,
-      { lie: Lie; found: Partial<typeof none>; late?: number; code?: number }
-    > = {
+    const lies: Record<string, { lie: Lie; found: Partial<typeof none>; late?: number; code?: number }> = {
       'drops an entry': { lie: entry => (entry.id === 3n ? [] : [entry]), found: { missing: 1 } },
       'delivers an entry twice': {
         lie: entry => (entry.id === 3n ? [entry, entry] : [entry]),
@@ -359,6 +356,9 @@ async function startLiar({
       kept.push(create(LogEntrySchema, { id, level: entry!.level, message: entry!.message }));
       if (kept.length % answerLost === 0) throw gone();
       return { firstId: id, lastId: id };
+    },
+    async purgeLogs() {
+      return {};
     },
     async *tailLogs(request, { signal }): AsyncGenerator<MessageInitShape<typeof TailLogsResponseSchema>> {
       starts.push(request);

@@ -232,7 +232,7 @@ function schemaOf(database: Database): Promise<unknown[]> {
 
 async function tablesOf(database: Database): Promise<unknown[]> {
   const tables = await database.query(
-    "select table_name from information_schema.tables where table_schema = 'public' and table_name <> 'backup_migrations' order by 1",
+    "select table_name from information_schema.tables where table_schema = 'public' and table_name like 'backup%' and table_name <> 'backup_migrations' order by 1",
   );
   return tables.map(row => row['table_name']);
 }

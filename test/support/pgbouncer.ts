@@ -16,7 +16,7 @@ export type Pooler = AsyncDisposable & { urlOf(databaseUrl: string): string };
 
 /** A PgBouncer in transaction mode in front of a server, for its user. It ends with this process. */
 export async function startPgbouncer(serverUrl: string): Promise<Pooler> {
-  const { hostname, port, username, password } = new URL(serverUrl);
+  const { hostname, port, username, password } = withPassword(serverUrl);
   const folder = mkdtempSync(join(tmpdir(), 'pgbouncer-'));
   chmodSync(folder, 0o755);
   const listen = await freePort();
@@ -50,7 +50,7 @@ log_disconnections = 0
   await eventually(() => accepts(Number(listen)));
   return {
     urlOf(databaseUrl) {
-      const url = new URL(databaseUrl);
+      const url = withPassword(databaseUrl);
       url.port = listen;
       return url.href;
     },
@@ -61,4 +61,11 @@ log_disconnections = 0
       rmSync(folder, { recursive: true, force: true });
     },
   };
+}
+
+/** A server may let in without one; the pooler does not. */
+function withPassword(databaseUrl: string): URL {
+  const url = new URL(databaseUrl);
+  url.password ||= 'none';
+  return url;
 }

@@ -169,8 +169,10 @@ function of<W extends Told['what']>(what: W): (record: WorkerRecord) => record i
 const RUNS = `
   select c.backupid, c.status, c.outcome, c.attempt, c.lostattempts, c.maxattempts, c.progress::float as progress,
          c.leasetoken is not null as leased, h.sealedid::int as sealedid, h.lastid::int as lastid,
-         (select json_agg(json_build_object('id', l.id, 'level', l.loglevel, 'attempt', l.attempt, 'message', l.message,
-                                            'millis', l.created_at * 1000 + l.created_nanos / 1000000) order by l.id)
-          from backup_logs l where l.backupid = c.backupid) as entries
-  from backup_controllers c left join backup_log_heads h on h.backupid = c.backupid
+         l.entries
+  from backup_controllers c left join backup_log_heads h on h.backupid = c.backupid left join (
+    select backupid, json_agg(json_build_object('id', id, 'level', loglevel, 'attempt', attempt, 'message', message,
+                                                'millis', created_at * 1000 + created_nanos / 1000000) order by id) as entries
+    from backup_logs group by backupid
+  ) l on l.backupid = c.backupid
   where c.format = $1`;

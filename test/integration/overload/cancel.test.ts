@@ -110,7 +110,7 @@ describe('A statement that nobody waits for any more', () => {
     const ids = await Promise.all(Array.from({ length: 4 }, () => newBackup(backend)));
     let staying = 0;
     let gone = 0;
-    const over = () => staying > 200 && gone > 400;
+    const over = () => staying > 100 && gone > 200;
     const stay = async (i: number) => {
       for (; !over(); staying++) {
         await changes['UpdateController']!(backend, ids[i % ids.length]!, {});

@@ -11,6 +11,9 @@ import { ready, run } from '../../support/process.ts';
 
 const said = /^Its status page is http:\/\/(\S+)\/$/m;
 
+/** Its own database, whichever the tests are run on. */
+const EMBEDDED = { DATABASE_URL: undefined, ENGINE: 'plain' };
+
 describe('npm start, with a status page,', () => {
   let database: Database;
   before(async () => {
@@ -43,10 +46,10 @@ describe('npm start, with a status page,', () => {
   it('has one by itself in development, and starts without it when another service has its port', async () => {
     const blocker = createServer();
     // Services of other tests have it for a while.
-    await eventually(() => once(blocker.listen(50080, '127.0.0.1'), 'listening'), 90_000);
+    await eventually(() => once(blocker.listen(50080, '127.0.0.1'), 'listening'), 120_000);
     const folder = mkdtempSync(join(tmpdir(), 'backup-management-page-'));
     try {
-      await using service = start({ DATABASE_URL: undefined, DATA_DIR: folder });
+      await using service = start({ ...EMBEDDED, DATA_DIR: folder });
       await ready(service);
       assert.match(service.output(), /there is no status page: 127.0.0.1:50080 is taken; PAGE_LISTEN gives/);
       service.child.kill('SIGTERM');
@@ -61,7 +64,7 @@ describe('npm start, with a status page,', () => {
     const folder = mkdtempSync(join(tmpdir(), 'backup-management-page-'));
     try {
       await using service = start({
-        DATABASE_URL: undefined,
+        ...EMBEDDED,
         DATA_DIR: folder,
         TOKEN_JWKS: 'http://127.0.0.1:1/keys.json',
         TOKEN_ISSUER: 'https://id.example.org',

@@ -135,7 +135,10 @@ describe('Metrics', () => {
     const before = (await now()).value('backup_batch_calls_count', { batch: 'append' })!;
     let appending: Promise<unknown>;
     {
-      await using lock = await locked(backend.database, 'select from backup_log_heads for update');
+      await using lock = await locked(
+        backend.database,
+        `select from backup_log_heads where backupid = '${backupId}' for update`,
+      );
       appending = append(backend, backupId, ['x'.repeat(5000)]);
       await lock.waited();
       const others = Array.from({ length: 30 }, () => append(backend, backupId, ['y'.repeat(1000)]));
