@@ -6,10 +6,11 @@ import { folderStore } from '../../../src/segment/folder.ts';
 import { moveSegment } from '../../../src/segment/move.ts';
 import { type Replica, startReplica } from '../../support/backend.ts';
 import { describeOnCitus, type WorkerNode, workersOf } from '../../support/citus.ts';
-import type { Database } from '../../support/database.ts';
+import { createEmptyDatabase, type Database } from '../../support/database.ts';
 import { eventually } from '../../support/eventually.ts';
 import { canStartCitus, startOwnCitus } from '../../support/own-citus.ts';
-import { append } from '../../support/writing.ts';
+import { append, newBackupId } from '../../support/writing.ts';
+import { createTables, importing, log, openPostgresMoodle } from '../moodle/moodle.ts';
 import { newFolder } from '../segment/moving.ts';
 import { get, headOf, held, type Lease, logOf, queued } from '../work/work.ts';
 
@@ -102,6 +103,28 @@ describeOnCitus('A coordinator that breaks while another node commits', () => {
     assert.deepEqual([kept, removed.length], [[], 1]);
     assert.equal((await logOf(database, backupId)).length, 4);
     await pool.end();
+  });
+
+  it('has imported entries of a Moodle and noted how far, or neither', async () => {
+    await using source = await createEmptyDatabase();
+    await using moodle = await openPostgresMoodle(source.url);
+    await createTables(moodle);
+    const [backupId, lines] = [newBackupId(), ['one', 'two', 'three']];
+    for (const [i, line] of lines.entries()) await log(moodle, i + 1, backupId, line);
+    await using gate = await Gate.before(database, backupId);
+    const args = ['--from', moodle.url, '--to', database.url];
+    const lost = importing(args);
+    await gate.breakCoordinator();
+    assert.equal((await lost).code, 1);
+    await gate.open();
+    await back();
+    assert.deepEqual(await logOf(database, backupId), []);
+    assert.equal((await importing(args)).code, 0);
+    const rows = await database.query('select message from backup_logs where backupid = $1 order by id', [backupId]);
+    assert.deepEqual(
+      rows.map(({ message }) => message),
+      lines,
+    );
   });
 
   /** The service has connections again. */
