@@ -41,6 +41,8 @@ async function startNode(dataDir: string): Promise<EmbeddedPostgres> {
     max_connections: '100',
     'citus.shard_count': '2',
     'citus.node_conninfo': 'sslmode=disable',
+    // What was committed is there when its processes were killed.
+    synchronous_commit: 'on',
   };
   const node = await startEmbeddedPostgres({ dataDir, durable: false, settings, binDir: BIN });
   // The nodes have no passwords for each other.

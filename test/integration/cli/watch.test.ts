@@ -59,8 +59,12 @@ describe('backupctl controllers watch', () => {
     const screen = () => terminalAfter(watch.out(), size);
     const five = Array.from({ length: 5 }, (_, i) => new RegExp(`^\\w{8}  backup course ${i + 1} +[░█]`));
     await shows(watch, screen, [...five, /^and 5 more$/]);
-    for (const run of runs.slice(0, 8)) await run.finish(Outcome.SUCCEEDED);
     const ended = Array.from({ length: 8 }, (_, i) => new RegExp(`^\\w{8}  backup course ${i + 1} +✔ succeeded`));
+    for (const [i, run] of runs.slice(0, 8).entries()) {
+      await run.finish(Outcome.SUCCEEDED);
+      // Those that end at once are told of in any order.
+      await eventually(() => assert.ok(screen().some(line => ended[i]!.test(line))));
+    }
     await shows(watch, screen, [...ended, /course 9 /, /course 10 /]);
     assert.ok(screen().every(line => line.length < 60));
   });

@@ -27,8 +27,8 @@ describe('npm start, with a status page,', () => {
   it('prints where it is, and has none on a database of somebody unless it is asked for', async () => {
     await using service = start({ PAGE_LISTEN: '127.0.0.1:0' });
     await ready(service);
-    const [, page] = said.exec(service.output())!;
-    assert.equal((await ask(page!, '/')).status, 200);
+    const page = await eventually(() => said.exec(service.output())?.[1] ?? assert.fail(service.output()));
+    assert.equal((await ask(page, '/')).status, 200);
     await using other = start({});
     await ready(other);
     assert.doesNotMatch(other.output(), said);
@@ -40,7 +40,7 @@ describe('npm start, with a status page,', () => {
     assert.match(refused.output(), /PAGE_LISTEN=0.0.0.0:0: .*behind a proxy.*INSECURE=on/);
     await using service = start({ PAGE_LISTEN: '0.0.0.0:0', INSECURE: 'on' });
     await ready(service);
-    assert.match(service.output(), /everybody who reaches 0.0.0.0:0 can read the status page/);
+    await eventually(() => assert.match(service.output(), /everybody who reaches 0.0.0.0:0 can read the status page/));
   });
 
   it('has one by itself in development, and starts without it when another service has its port', async () => {
@@ -51,7 +51,8 @@ describe('npm start, with a status page,', () => {
     try {
       await using service = start({ ...EMBEDDED, DATA_DIR: folder });
       await ready(service);
-      assert.match(service.output(), /there is no status page: 127.0.0.1:50080 is taken; PAGE_LISTEN gives/);
+      const taken = /there is no status page: 127.0.0.1:50080 is taken; PAGE_LISTEN gives/;
+      await eventually(() => assert.match(service.output(), taken));
       service.child.kill('SIGTERM');
       assert.equal(await service.exit(), 0);
     } finally {

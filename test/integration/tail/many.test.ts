@@ -10,8 +10,8 @@ import { refused } from '../../support/status.ts';
 import { Subscriber } from '../../support/subscriber.ts';
 import { append, newBackupId, truthOf, writeAll } from '../../support/writing.ts';
 
-/** What becomes visible may be two seconds old: so long does a tail keep positions of logs that grow no more. */
-const settings = { CALL_TIMEOUT: '1s', TAIL_POLL: '100ms', TAIL_HEARTBEAT: '100ms' };
+/** What becomes visible may be ten seconds old: so long does a tail keep positions of logs that grow no more. */
+const settings = { CALL_TIMEOUT: '5s', TAIL_POLL: '100ms', TAIL_HEARTBEAT: '100ms' };
 
 describe('TailLogs of everything', () => {
   let backend: Backend;
