@@ -34,7 +34,8 @@ export async function perform(
   patienceMs: number,
 ): Promise<RunEnd> {
   const lease = { backupId: run.backupId, leaseToken: run.leaseToken };
-  const options = { timeoutMs: patienceMs, signal: lost };
+  // Only the answer says whether the lease was lost: a report that the end has overtaken is told so, too.
+  const options = { timeoutMs: patienceMs };
   const handled = await settled(run, handler, abandoned);
   await run.log.close().catch((error: unknown) => {
     if (!handled.error) handled.error = { thrown: error };
@@ -52,7 +53,7 @@ export async function perform(
     if (refusal?.reason === ErrorReason.LEASE_LOST) return { result: 'LOST', error: new LeaseLost(refusal.message) };
     return { result: outcome, ...(handled.error && { error }) };
   } catch (untold) {
-    if (lost.aborted || isLost(untold)) return { result: 'LOST', error: untold };
+    if (isLost(untold)) return { result: 'LOST', error: untold };
     return { result: 'UNTOLD', error: untold };
   }
 }

@@ -1,10 +1,12 @@
 import { strict as assert } from 'node:assert';
+import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
 import { pino } from 'pino';
 import {
   Cancelled,
   connect,
   Draining,
+  ErrorReason,
   LeaseLost,
   LogLevel,
   Outcome,
@@ -14,10 +16,13 @@ import {
   Status,
   type WorkOptions,
 } from '../../../src/client/main.ts';
+import { ControllerService } from '../../../src/gen/backup/v1/controller_pb.ts';
 import { CourseStatus } from '../../../src/gen/backup/v1/course_pb.ts';
 import { type Backend, startBackend, startReplica } from '../../support/backend.ts';
 import { Cable } from '../../support/cable.ts';
 import { eventually } from '../../support/eventually.ts';
+import { startToy } from '../../support/toy.ts';
+import { newBackupId } from '../../support/writing.ts';
 import { get, logOf, queued } from '../work/work.ts';
 
 describe('work() of the client library', () => {
@@ -110,6 +115,30 @@ describe('work() of the client library', () => {
     assert.ok(run!.signal.reason instanceof LeaseLost);
     await assert.rejects(run!.log.write(LogLevel.INFO, 'too late'));
     assert.deepEqual(await logOf(backend.database, backupId), []);
+  });
+
+  it('believes the answer to its end, and not a report that the end has overtaken', async () => {
+    let given = false;
+    await using peer = await startToy(ControllerService, {
+      async claimControllers() {
+        const claimed = given ? [] : [{ controller: { backupId: newBackupId() }, leaseToken: randomUUID() }];
+        given = true;
+        return { claimed };
+      },
+      async finishControllers() {
+        await eventually(() => assert.ok(peer.reports.some(({ method }) => method.endsWith('/ReportProgress'))));
+        return { results: [{ outcome: Outcome.SUCCEEDED }] };
+      },
+      async reportProgress() {
+        return { results: [{ error: { reason: ErrorReason.LEASE_LOST, message: 'it has ended' } }] };
+      },
+    });
+    await using worker = start({
+      address: `127.0.0.1:${peer.server.port}`,
+      leaseSeconds: 1,
+      async handler() {},
+    });
+    await eventually(() => assert.deepEqual(worker.results(), [Outcome.SUCCEEDED]));
   });
 
   it('drains: claims nothing more, lets runs end within the grace, and gives the others back', async () => {
