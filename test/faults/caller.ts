@@ -8,7 +8,7 @@ import type { Model } from './model.ts';
 
 /** A way into the service: a replica, or a balancer in front of several. */
 export type Entrance = Pick<Replica, 'controllers' | 'courses' | 'logs' | 'address'> & {
-  /** How long a call waits for its answer, in milliseconds; 4000 where what is in between may be silent for ever. */
+  /** How long a call waits for its answer, in milliseconds; 10,000 where what is in between may be silent for ever. */
   readonly timeoutMs?: number;
 };
 
@@ -53,7 +53,7 @@ export class Caller {
   async once<T>(ask: Ask<T>): Promise<{ value: T } | undefined> {
     const begun = performance.now();
     try {
-      const value = await ask(this.replica, { timeoutMs: this.replica.timeoutMs ?? 4000 });
+      const value = await ask(this.replica, { timeoutMs: this.replica.timeoutMs ?? 10_000 });
       this.#scene.model.answered(this.name, begun);
       return { value };
     } catch (error) {

@@ -8,8 +8,8 @@ import { inject, minutes, seed, tell } from './inject.ts';
 import { hasFaketime } from './service-process.ts';
 import { Workload } from './workload.ts';
 
-/** Within which everybody has an answer again after a fault has ended: a call that hangs takes CALL_TIMEOUT (2 s here) and a second. */
-const RECOVERY_MS = 15_000;
+/** Within which everybody has an answer again after a fault has ended, however slow the machine is: on a quiet one it takes 10 s at most, which is printed. */
+const RECOVERY_MS = 90_000;
 
 describe('Two replicas and their database under faults', () => {
   it('lose nothing that was acknowledged, double nothing, and recover by themselves', async function () {

@@ -10,7 +10,7 @@ import { OLD } from './segments/runs.ts';
 import { MovingWorkload } from './segments/workload.ts';
 
 /** Within which everybody has an answer again and logs are moved: a request to a store that is silent takes ten seconds. */
-const RECOVERY_MS = 30_000;
+const RECOVERY_MS = 90_000;
 
 const settings = {
   SEGMENT_AFTER: '1s',

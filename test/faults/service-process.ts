@@ -14,17 +14,17 @@ export type Start = {
   clockFile?: string;
 };
 
-/** Limits short enough for a test to see them reached. */
+/** Limits short enough for a test to see them reached, and long enough for what is only slow on a machine that is. */
 const settings = {
   SERVICE_LOG: 'warn',
-  CALL_TIMEOUT: '2s',
-  DATABASE_CONNECT_TIMEOUT: '1s',
+  CALL_TIMEOUT: '5s',
+  DATABASE_CONNECT_TIMEOUT: '4s',
   DATABASE_POOL_SIZE: '6',
   TAIL_POLL: '1s',
   TAIL_HEARTBEAT: '1s',
   NOTIFY_HEARTBEAT: '1s',
   KEEPALIVE_TIME: '1s',
-  KEEPALIVE_TIMEOUT: '1s',
+  KEEPALIVE_TIMEOUT: '4s',
   WRITE_TIMEOUT: '5s',
   SHUTDOWN_GRACE: '1s',
   SWEEP_INTERVAL: '200ms',
@@ -131,7 +131,7 @@ export class ServiceProcess implements Pick<Replica, 'controllers' | 'courses' |
 export const channelOptions = {
   'grpc.use_local_subchannel_pool': 1,
   'grpc.keepalive_time_ms': 1000,
-  'grpc.keepalive_timeout_ms': 1000,
+  'grpc.keepalive_timeout_ms': 4000,
   'grpc.initial_reconnect_backoff_ms': 100,
   'grpc.max_reconnect_backoff_ms': 500,
   'grpc.max_receive_message_length': -1,

@@ -5,7 +5,7 @@ import { House } from './house.ts';
 import { versionBefore } from './other-version.ts';
 import { Workload } from './workload.ts';
 
-const RECOVERY_MS = 15_000;
+const RECOVERY_MS = 90_000;
 
 const before = await versionBefore();
 if (!before) console.warn('left out: the upgrade, because the history of the repository is not there');

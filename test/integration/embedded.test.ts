@@ -223,10 +223,12 @@ describe('startEmbeddedPostgres', () => {
     it('serves the next process after its holder and the guard were killed', async () => {
       const { child } = await startElsewhere();
       const exit = once(child, 'exit');
-      for (const { pid, command } of processesIn(home)) if (command.startsWith('/bin/sh')) process.kill(pid, 'SIGKILL');
+      const orphan = postmaster();
+      const guards = processesIn(home).filter(({ command }) => command.startsWith('/bin/sh'));
+      assert.equal(guards.length, 2, 'who waits for the server, and who waits for its holder');
+      for (const { pid } of guards) process.kill(pid, 'SIGKILL');
       child.kill('SIGKILL');
       await exit;
-      const orphan = postmaster();
       await using next = await startEmbeddedPostgres({ dataDir, ...fast });
       assert.notEqual(postmaster(), orphan);
       assert.deepEqual(await query(next.url, 'select 1 one'), [{ one: 1 }]);

@@ -33,6 +33,8 @@ const testSettings = {
   LISTEN: '127.0.0.1:0',
   SERVICE_LOG: 'silent',
   SHUTDOWN_GRACE: '2s',
+  // More is asked at once than a machine that is slow, and shared by tests, answers in 3 s.
+  DATABASE_CONNECT_TIMEOUT: '10s',
   ENGINE: engine,
   RETENTION: 'off',
   RETENTION_SETTING_UI: 'off',

@@ -35,7 +35,7 @@ export async function carryPayloads(name: string, scene: Scene, payloads: Payloa
 /** The MD5 of what the service has. */
 export async function download({ controllers }: Entrance, backupId: string): Promise<string> {
   const digest = createHash('md5');
-  for await (const { part } of controllers.downloadPayload({ backupId }, { timeoutMs: 8000 }))
+  for await (const { part } of controllers.downloadPayload({ backupId }, { timeoutMs: 20_000 }))
     if (part.case === 'chunk') digest.update(part.value);
   return digest.digest('hex');
 }

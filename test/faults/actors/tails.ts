@@ -34,7 +34,7 @@ export class Follower {
     const enough = async () => {
       while (this.#history.entries.length < truth.length) await delay(20);
     };
-    await Promise.race([enough(), this.over, delay(20_000)]);
+    await Promise.race([enough(), this.over, delay(60_000, undefined, { ref: false })]);
     this.#history.complete(truth);
   }
 

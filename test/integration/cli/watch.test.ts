@@ -123,7 +123,11 @@ describe('backupctl controllers watch', () => {
     const run = { operation: 1, type: 3, itemId, purpose: purpose as Purpose, execution: 2 } as const;
     await backend.controllers.createController({ ...run, status: Status.AWAITING });
     const filter = { purposes: [run.purpose] };
-    const { claimed } = await backend.controllers.claimControllers({ worker: 'w', filter });
+    const { claimed } = await backend.controllers.claimControllers({
+      worker: 'w',
+      filter,
+      leaseDuration: { seconds: 600n },
+    });
     const lease = { backupId: claimed[0]!.controller!.backupId, leaseToken: claimed[0]!.leaseToken };
     return {
       backupId: lease.backupId,
