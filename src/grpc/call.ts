@@ -141,7 +141,8 @@ export class Call implements CallContext {
   park(ms: number): AbortSignal {
     if (ms === 0) return this.signal;
     this.limit(this.#limitMs + ms);
-    const left = this.#deadline - LAST_WORDS_MS - Date.now();
+    const given = this.#deadline - Date.now();
+    const left = given - Math.min(MOST_LAST_WORDS_MS, Math.max(LEAST_LAST_WORDS_MS, given / 10));
     const near = left < ms ? [AbortSignal.timeout(Math.max(0, left))] : [];
     return AbortSignal.any([this.signal, this.#draining, ...near]);
   }
@@ -218,5 +219,9 @@ export class Call implements CallContext {
 /** How often to look at the clock, which may jump while a timer runs. */
 const CLOCK_LOOK_MS = 60_000;
 
-/** What an answer may take to reach a client before its deadline. */
-const LAST_WORDS_MS = 100;
+/**
+ * What an answer may take to reach a client before its deadline, in milliseconds: a tenth of the time that is given, within these. What was claimed and
+ * not heard of is nobody's until its lease ends.
+ */
+const LEAST_LAST_WORDS_MS = 100;
+const MOST_LAST_WORDS_MS = 1000;

@@ -106,7 +106,7 @@ describe('A claim that waits', () => {
   it('is answered empty, and not with DEADLINE_EXCEEDED, when its deadline comes before that', async () => {
     for (const requestId of ['', randomUUID()]) {
       const request = { worker: 'w', wait: { seconds: 300n }, requestId };
-      const { claimed: none } = await backend.controllers.claimControllers(request, { timeoutMs: 4000 });
+      const { claimed: none } = await backend.controllers.claimControllers(request, { timeoutMs: 6000 });
       assert.deepEqual(none, []);
     }
   });
