@@ -142,7 +142,7 @@ export class Call implements CallContext {
     if (ms === 0) return this.signal;
     this.limit(this.#limitMs + ms);
     const given = this.#deadline - Date.now();
-    const left = given - Math.min(MOST_LAST_WORDS_MS, Math.max(LEAST_LAST_WORDS_MS, given / 10));
+    const left = Math.floor(given - Math.min(MOST_LAST_WORDS_MS, Math.max(LEAST_LAST_WORDS_MS, given / 10)));
     const near = left < ms ? [AbortSignal.timeout(Math.max(0, left))] : [];
     return AbortSignal.any([this.signal, this.#draining, ...near]);
   }
