@@ -1,15 +1,13 @@
 import { strict as assert } from 'node:assert';
 import { Dice } from '../support/dice.ts';
 import { eventually } from '../support/eventually.ts';
+import { RECOVERY_MS } from './cast.ts';
 import { canMount, SmallDisk } from './disk.ts';
 import { clockFile, FAULTS, missingFaults } from './faults.ts';
 import { House } from './house.ts';
 import { inject, minutes, seed, tell } from './inject.ts';
 import { hasFaketime } from './service-process.ts';
 import { Workload } from './workload.ts';
-
-/** Within which everybody has an answer again after a fault has ended, however slow the machine is: on a quiet one it takes 10 s at most, which is printed. */
-const RECOVERY_MS = 90_000;
 
 describe('Two replicas and their database under faults', () => {
   it('lose nothing that was acknowledged, double nothing, and recover by themselves', async function () {

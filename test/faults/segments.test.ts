@@ -2,15 +2,13 @@ import { strict as assert } from 'node:assert';
 import { Dice } from '../support/dice.ts';
 import { startS3 } from '../support/s3.ts';
 import { StoreWay } from '../support/store-way.ts';
+import { RECOVERY_MS } from './cast.ts';
 import { House } from './house.ts';
 import { inject, minutes, seed, tell } from './inject.ts';
 import { Books, BUCKET } from './segments/books.ts';
 import { MOVING_FAULTS } from './segments/faults.ts';
 import { OLD } from './segments/runs.ts';
 import { MovingWorkload } from './segments/workload.ts';
-
-/** Within which everybody has an answer again and logs are moved: a request to a store that is silent takes ten seconds. */
-const RECOVERY_MS = 90_000;
 
 const settings = {
   SEGMENT_AFTER: '1s',

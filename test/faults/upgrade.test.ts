@@ -1,11 +1,10 @@
 import { strict as assert } from 'node:assert';
 import { Dice } from '../support/dice.ts';
 import { eventually } from '../support/eventually.ts';
+import { RECOVERY_MS } from './cast.ts';
 import { House } from './house.ts';
 import { versionBefore } from './other-version.ts';
 import { Workload } from './workload.ts';
-
-const RECOVERY_MS = 90_000;
 
 const before = await versionBefore();
 if (!before) console.warn('left out: the upgrade, because the history of the repository is not there');

@@ -93,7 +93,7 @@ async function createBare(name: string): Promise<void> {
 /** Again, if it is in use: Citus connects to databases by itself. */
 function drop(name: string): Promise<void> {
   const dropping = () => everywhere(`drop database if exists ${name} with (force)`);
-  return engine === 'citus' ? eventually(dropping, 60_000) : dropping();
+  return engine === 'citus' ? eventually(dropping) : dropping();
 }
 
 /** Runs SQL on the server, and on every node of its cluster if it is of one. */
