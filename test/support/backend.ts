@@ -35,6 +35,8 @@ const testSettings = {
   SHUTDOWN_GRACE: '2s',
   // More is asked at once than a machine that is slow, and shared by tests, answers in 3 s.
   DATABASE_CONNECT_TIMEOUT: '10s',
+  // Nor does it do in 30 s what a test does while it holds a lease.
+  LEASE_DURATION: '10m',
   ENGINE: engine,
   RETENTION: 'off',
   RETENTION_SETTING_UI: 'off',

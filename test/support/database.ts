@@ -56,7 +56,7 @@ export async function dropTemplate(): Promise<void> {
 }
 
 export function openTestOrm(url: string): ReturnType<typeof openOrm> {
-  return openOrm({ url, poolSize: 5, connectTimeoutMs: 5000, statementTimeoutMs: 30_000, log: () => {} });
+  return openOrm({ url, poolSize: 5, connectTimeoutMs: 20_000, statementTimeoutMs: 60_000, log: () => {} });
 }
 
 /** An empty database, without the schema. */

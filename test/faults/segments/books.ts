@@ -78,7 +78,8 @@ export class Books {
       `select s.backupid, key, s.firstid, lastid from backup_log_segments s where backupid = any ($1)`,
       [backupIds],
     );
-    const moved = await Promise.all(rows.map(row => this.#entriesOf(row as Record<string, string>)));
+    const moved: Truth[] = [];
+    for (const row of rows) moved.push(await this.#entriesOf(row as Record<string, string>));
     const table = await truthOf(this.#database as Parameters<typeof truthOf>[0], backupIds);
     const byId = (one: Truth[number], other: Truth[number]) => Number(one.id) - Number(other.id);
     const entries = [...Map.groupBy([...moved.flat(), ...table], ({ backupid }) => backupid).values()];

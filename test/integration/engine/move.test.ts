@@ -63,7 +63,7 @@ describe('A database with data', () => {
       write([one, other][i % 2]!, kept, stop.signal, i === 0 ? tailed : undefined),
     );
     const deleted: string[] = [];
-    const deleter = remove(one, kept, deleted, stop.signal);
+    const deleter = remove(one, kept, deleted, stop.signal, tailed);
     const working = Promise.all([...writers, deleter]);
     // Whoever of them fails says why.
     const meanwhile = (check: () => void) => Promise.race([working, eventually(check)]);

@@ -45,15 +45,18 @@ export async function write(
   }
 }
 
-/** Deletes some of those that `filled` has made, and some that are new and complete. */
+/** Deletes some of those that `filled` has made, and some that are new and complete, but for one. */
 export async function remove(
   replica: Replica,
   kept: Map<string, string[]>,
   deleted: string[],
   signal: AbortSignal,
+  spared?: string,
 ): Promise<void> {
   for (let i = 2500; !signal.aborted; i++) {
-    const done = [...kept].find(([backupId, messages]) => messages.length === 20 && !deleted.includes(backupId))?.[0];
+    const complete = ([backupId, messages]: [string, string[]]) =>
+      messages.length === 20 && backupId !== spared && !deleted.includes(backupId);
+    const done = [...kept].find(complete)?.[0];
     for (const backupId of [done, i < 3000 ? await newBackup(replica, md5(String(i))) : undefined]) {
       if (!backupId) continue;
       await replica.controllers.deleteController({ backupId, force: true });
