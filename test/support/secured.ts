@@ -78,7 +78,7 @@ export async function renewedToken(
   issuer: Issuer,
   scopes: string,
 ): Promise<Disposable & { path: string }> {
-  const renew = async () => files.put('token', await issuer.token(scopes, { lifetime: 2 }));
+  const renew = async () => files.put('token', await issuer.token(scopes, { lifetime: 5 }));
   const path = await renew();
   const renewing = setInterval(renew, 300);
   return { path, [Symbol.dispose]: () => clearInterval(renewing) };

@@ -16,13 +16,14 @@ describe('Against a service that is secured,', () => {
     const issuer = await Issuer.create();
     await using secured = await startSecured(authority, { issuer, settings: { TOKEN_SKEW: '1ms' } });
     using token = await renewedToken(secured, issuer, 'read work admin');
-    await using canary = watch(secured, ['--token-file', token.path, '--rate', '20', '--duration', '6s']);
+    await using canary = watch(secured, ['--token-file', token.path, '--rate', '20']);
+    const tails = () => secured.lines().filter(({ method }) => method === 'backup.v1.LogService/TailLogs');
+    await eventually(() => assert.ok(tails().length >= 3, `no tail was ended by its token: ${canary.output()}`));
+    canary.child.kill('SIGINT');
     assert.equal(await canary.exit(), 0, canary.output());
     const { ok, written, replicas } = JSON.parse(canary.output().match(/^\{.*\}$/m)![0]);
-    assert.ok(ok && written > 60, canary.output());
+    assert.ok(ok && written > 0, canary.output());
     assert.equal(replicas[0].delivered, written);
-    const tails = secured.lines().filter(({ method }) => method === 'backup.v1.LogService/TailLogs');
-    assert.ok(tails.length >= 3, 'no tail was ended by its token');
     assert.ok(!canary.output().includes('does not work'), canary.output());
   });
 
