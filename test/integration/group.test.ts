@@ -191,7 +191,7 @@ describe('Appends that come at the same time', () => {
     const line = (backupId: string, options = {}) =>
       hasty.logs.appendLogs({ backupId, entries: [{ level: LogLevel.INFO, message: 'x' }] }, options);
     beforeEach(async () => {
-      hasty = await startBackend({ settings: { CALL_TIMEOUT: '1s' } });
+      hasty = await startBackend({ settings: { CALL_TIMEOUT: '3s' } });
       await line(stuck);
       lock = new pg.Client({ connectionString: hasty.database.url });
       await lock.connect();

@@ -20,7 +20,7 @@ describe('a shutdown', () => {
     for (const subscriber of active) await subscriber.received(10);
     const began = performance.now();
     await leaving![Symbol.asyncDispose]();
-    assert.ok(performance.now() - began < 10_000);
+    assert.ok(performance.now() - began < 25_000);
     for (const subscriber of [...idle, ...active]) {
       assert.equal((await subscriber.done)?.code, status.UNAVAILABLE);
       assert.equal(subscriber.history.end, 'DRAINING');

@@ -115,7 +115,7 @@ describe('the transport, for calls that are not streams', () => {
     await entered();
     const began = performance.now();
     await toy.server[Symbol.asyncDispose]();
-    assert.ok(performance.now() - began < 1500);
+    assert.ok(performance.now() - began < 4000);
     assert.ok((await running) instanceof Error);
   });
 });
@@ -180,7 +180,7 @@ describe('the transport, for streams', () => {
     await toy.server[Symbol.asyncDispose]();
     await watching;
     assert.deepEqual(seen, [Serving.SERVING, Serving.NOT_SERVING]);
-    assert.ok(performance.now() - began < 1500);
+    assert.ok(performance.now() - began < 4000);
   });
 
   it('knows the health of each service by name, and no other', async () => {

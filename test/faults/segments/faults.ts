@@ -3,6 +3,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { Dice } from '../../support/dice.ts';
 import { away, failing, heldUntil, late, silent, slow, truncating } from '../../support/mishaps.ts';
 import type { Mishap, StoreWay } from '../../support/store-way.ts';
+import { RECOVERY_MS } from '../cast.ts';
 import { FAULTS } from '../faults.ts';
 import type { House } from '../house.ts';
 
@@ -80,6 +81,6 @@ function during(mishap: (dice: Dice) => Mishap): Fault {
 
 async function soon(event: Promise<void>): Promise<void> {
   const late = new AbortController();
-  const patience = delay(20_000, undefined, late).then(() => assert.fail('no object is written'));
+  const patience = delay(RECOVERY_MS, undefined, late).then(() => assert.fail('no object is written'));
   await Promise.race([event, patience]).finally(() => late.abort());
 }

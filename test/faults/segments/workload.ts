@@ -6,7 +6,7 @@ import { eventually } from '../../support/eventually.ts';
 import { detailsOf, isPassing } from '../../support/status.ts';
 import type { StoreWay } from '../../support/store-way.ts';
 import { Caller } from '../caller.ts';
-import { Cast } from '../cast.ts';
+import { Cast, RECOVERY_MS } from '../cast.ts';
 import type { House } from '../house.ts';
 import type { Books } from './books.ts';
 import { timePasses } from './faults.ts';
@@ -38,7 +38,7 @@ export class MovingWorkload implements AsyncDisposable {
     this.#books = books;
     // Less than there is, is an object that is not what it was; but only for as long as less is given.
     const passes = (error: ServiceError) =>
-      isPassing(error) || (isLoss(error) && ways.some(({ spoiledAt }) => performance.now() - spoiledAt < 5000));
+      isPassing(error) || (isLoss(error) && ways.some(({ spoiledAt }) => performance.now() - spoiledAt < 20_000));
     this.#cast = new Cast(house, dice, house.replicas, passes);
     const { scene } = this.#cast;
     this.#cast.enter(
@@ -69,7 +69,7 @@ export class MovingWorkload implements AsyncDisposable {
     await eventually(async () => {
       await timePasses(this.#house);
       await this.#books.settled(kept, this.#doomed);
-    });
+    }, 2 * RECOVERY_MS);
 
     const truth = await this.#books.truth(kept);
     const { lines, lost, doubled } = model.compare(truth.entries);

@@ -65,7 +65,7 @@ describe('backupctl doctor', () => {
     await using cable = await Cable.start(new URL(backend.database.url));
     const url = Object.assign(new URL(backend.database.url), { hostname: '127.0.0.1', port: String(cable.port) }).href;
     const settings = {
-      DATABASE_CONNECT_TIMEOUT: '300ms',
+      DATABASE_CONNECT_TIMEOUT: '2s',
       HEALTH_INTERVAL: '20ms',
       NOTIFY: 'on',
       DATABASE_DIRECT_URL: url,

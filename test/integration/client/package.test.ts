@@ -175,7 +175,7 @@ const TSCONFIG = {
 const CONSUMER = `import { connect, LogLevel, RpcError } from 'backup-management-client';
 import { LogOrder } from 'backup-management-client/backup/v1/log';
 
-using service = connect({ address: process.argv[2]!, timeoutMs: 5000 });
+using service = connect({ address: process.argv[2]!, timeoutMs: 30_000 });
 const backupId = '${BACKUP_ID}';
 await service.logs.appendLogs({ backupId, entries: [{ level: LogLevel.WARNING, message: 'hello' }] });
 const { entries } = await service.logs.listLogs({ backupId, order: LogOrder.NEWEST_FIRST });

@@ -14,7 +14,7 @@ const MALFORMED = { code: 'INVALID_ARGUMENT', reason: 'MALFORMED_MESSAGE' } as c
 describe('ControllerService on the wire', () => {
   let backend: Backend;
   before(async () => {
-    backend = await startBackend({ settings: { MAX_MESSAGE_BYTES: '2000000', CALL_TIMEOUT: '1s' } });
+    backend = await startBackend({ settings: { MAX_MESSAGE_BYTES: '2000000', CALL_TIMEOUT: '4s' } });
   });
   after(() => backend[Symbol.asyncDispose]());
 

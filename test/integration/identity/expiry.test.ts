@@ -33,8 +33,8 @@ describe('A stream whose token expires', () => {
   });
   after(() => secured[Symbol.asyncDispose]());
 
-  /** Clients whose token has one to two seconds. */
-  const soon = async () => secured.as({ token: await issuer.token('read work', { lifetime: 2 }) });
+  /** Clients whose token has three to four seconds. */
+  const soon = async () => secured.as({ token: await issuer.token('read work', { lifetime: 4 }) });
   const forgotten = () => eventually(() => assert.equal(secured.replica.app.admission.calls, 0));
 
   it('is ended with a resume token when it is a tail, and continued with a fresh one: nothing is lost or doubled', async () => {
@@ -103,7 +103,7 @@ describe('A stream whose token expires', () => {
   });
 
   it('is ended when it is of health or of reflection', async () => {
-    const token = await issuer.token('read', { lifetime: 2 });
+    const token = await issuer.token('read', { lifetime: 4 });
     const { promise: silence } = Promise.withResolvers<never>();
     const questions = async function* () {
       yield { messageRequest: { case: 'listServices', value: '' } } as const;

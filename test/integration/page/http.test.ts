@@ -129,7 +129,7 @@ describe('The status page over HTTP', () => {
     const url = new URL(backend.database.url);
     const cable = await Cable.start(url);
     url.port = String(cable.port);
-    await using replica = await startReplica(url.href, { ...withPage, DATABASE_CONNECT_TIMEOUT: '1s' });
+    await using replica = await startReplica(url.href, withPage);
     assert.equal((await ask(pageOf(replica), '/')).status, 200);
     await cable[Symbol.asyncDispose]();
     const away = await eventually(async () => {

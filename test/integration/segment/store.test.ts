@@ -80,8 +80,8 @@ describe('A store that', () => {
     try {
       const began = performance.now();
       await refused(replica.logs.listLogs({ backupId }), { code: 'DEADLINE_EXCEEDED', reason: 'DEADLINE_EXCEEDED' });
-      assert.ok(performance.now() - began < 5000);
-      await append(replica, backupId, ['meanwhile']);
+      assert.ok(performance.now() - began < 20_000);
+      await eventually(() => append(replica, backupId, ['meanwhile']));
     } finally {
       await replica[Symbol.asyncDispose]();
       silent.close();

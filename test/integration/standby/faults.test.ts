@@ -62,7 +62,7 @@ describe('A standby that fails', () => {
     service.cable.freeze();
     const began = performance.now();
     assert.equal((await service.logs.listLogs({ backupId })).entries.length, 1);
-    assert.ok(performance.now() - began < 10_000);
+    assert.ok(performance.now() - began < 25_000);
     assert.ok(service.app.standby!.fallbacks + service.app.standby!.reads.primary > 0);
     await service.stands('READ');
   });

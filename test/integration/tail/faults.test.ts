@@ -85,7 +85,7 @@ describe('TailLogs when something breaks', () => {
     );
     const began = performance.now();
     await assert.rejects(append(backend, backupId, ['nobody hears of it']), { code: status.UNAVAILABLE });
-    assert.ok(performance.now() - began < 10_000);
+    assert.ok(performance.now() - began < 25_000);
     await administer(`select run_command_on_workers('alter database ${name} allow_connections true')`);
     await writing;
     await subscriber.received(400);
@@ -115,7 +115,7 @@ describe('TailLogs when something breaks', () => {
       });
       const began = performance.now();
       await assert.rejects(replicas[0]!.controllers.getController({ backupId }), { code: status.UNAVAILABLE });
-      assert.ok(performance.now() - began < 10_000);
+      assert.ok(performance.now() - began < 25_000);
       postgres = await startEmbeddedPostgres({ dataDir: folder, settings: { port } });
       await writing;
       await subscriber.received(400);
@@ -145,7 +145,7 @@ describe('TailLogs when something breaks', () => {
 
   it('gives up on a database that stays away, with UNAVAILABLE', async () => {
     await using backend = await startBackend({
-      settings: { TAIL_OUTAGE: '300ms', TAIL_POLL: '50ms', DATABASE_CONNECT_TIMEOUT: '200ms' },
+      settings: { TAIL_OUTAGE: '300ms', TAIL_POLL: '50ms' },
     });
     const backupId = newBackupId();
     const subscriber = new Subscriber(backend, { backupIds: [backupId], follow: true });

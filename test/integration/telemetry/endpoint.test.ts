@@ -79,16 +79,14 @@ describe('The endpoint of metrics', () => {
     await eventually(async () => assert.equal((await scrape(port)).value('backup_queue_depth'), 0));
     cable.freeze();
     await eventually(async () => assert.equal((await scrape(port)).value('backup_queue_depth'), undefined));
-    const began = performance.now();
     const used: (number | undefined)[] = [];
-    while (performance.now() - began < 5000) {
+    while (used.length < 5) {
       const said = await scrape(port);
       const labels = { db_client_connection_pool_name: 'hot', db_client_connection_state: 'used' };
       used.push(said.value('db_client_connection_count', labels));
       // New connections come through, so it would know if it asked.
       assert.equal(said.value('backup_queue_depth'), undefined);
     }
-    assert.ok(used.length >= 3, `${used.length} scrapes in 5 s`);
     assert.deepEqual(new Set(used), new Set([1]));
     await cable[Symbol.asyncDispose]();
   });

@@ -12,8 +12,8 @@ import { Picture, same } from './picture.ts';
 describe('WatchControllers with a resume token', () => {
   let backend: Backend;
   before(async () => {
-    // A transaction takes two seconds at most then, which is how far back a token reaches.
-    backend = await startBackend({ replicas: 2, settings: { CALL_TIMEOUT: '1s', TAIL_POLL: '50ms' } });
+    // A transaction takes eight seconds at most then, which is how far back a token reaches.
+    backend = await startBackend({ replicas: 2, settings: { CALL_TIMEOUT: '4s', TAIL_POLL: '50ms' } });
   });
   after(() => backend[Symbol.asyncDispose]());
 

