@@ -18,7 +18,7 @@ const LEFT_OUT: [files: string, why: string][] = [
 if (process.env['TEST_CITUS_URL']) {
   for (const [files, why] of LEFT_OUT) console.warn(`LEFT OUT on Citus: ${files}: ${why}`);
   const ignored = LEFT_OUT.flatMap(([files]) => ['--ignore', `test/integration/${files}.test.ts`]);
-  const { status } = spawnSync('mocha', ['--spec', 'test/integration/**/*.test.ts', ...ignored], {
+  const { status } = spawnSync('node', ['tools/test.ts', '--spec', 'test/integration/**/*.test.ts', ...ignored], {
     env: { ...process.env, ENGINE: 'citus' },
     stdio: 'inherit',
   });

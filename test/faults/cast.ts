@@ -7,7 +7,7 @@ import type { House } from './house.ts';
 import { Model } from './model.ts';
 
 /** Within which everybody has an answer again after a fault has ended, however slow the machine is. On a quiet one it takes 12 s at most, which is printed. */
-export const RECOVERY_MS = 90_000;
+export const RECOVERY_MS = 240_000;
 
 /** All who act on a house at once until they are stopped, and what they were told. */
 export class Cast {

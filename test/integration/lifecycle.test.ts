@@ -7,7 +7,7 @@ import { life } from '../support/lifecycle/step.ts';
 
 // The seed that a failure names, in this variable, makes the same lives in the same order.
 const seed = Number(process.env['LIFECYCLE_SEED'] ?? Date.now() % 1_000_000);
-const LIVES = 2000;
+const LIVES = Number(process.env['LIFECYCLE_LIVES'] ?? 1000);
 const AT_A_TIME = 40;
 
 describe('The life of a controller', () => {

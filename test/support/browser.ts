@@ -17,7 +17,7 @@ export type Visit = AsyncDisposable & { page: Page; complaints: string[]; reques
 export async function visit(browser: Browser, address: string, options: BrowserContextOptions = {}): Promise<Visit> {
   const context = await browser.newContext(options);
   const page = await context.newPage();
-  page.setDefaultTimeout(60_000);
+  page.setDefaultTimeout(180_000);
   const complaints: string[] = [];
   const requests = new Set<string>();
   page.on('pageerror', error => complaints.push(String(error)));
