@@ -278,7 +278,7 @@ class Run {
   readonly ended: Promise<Ended>;
 
   constructor([command, ...args]: string[]) {
-    const child = spawn(command!, args, { timeout: 15_000 });
+    const child = spawn(command!, args, { timeout: 180_000 });
     this.input = child.stdin;
     child.stdout.setEncoding('utf8').on('data', text => {
       this.stdout += text;

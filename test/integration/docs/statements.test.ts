@@ -118,7 +118,14 @@ describe('The documentation', () => {
 });
 
 /** What looks like a setting and is one of somebody else: Node's, the examples', the fault suite's, reasons of errors. */
-const OF_OTHERS = ['NODE_EXTRA_CA_CERTS', 'FAULT_MINUTES', 'TEST_CITUS_URL'];
+const OF_OTHERS = [
+  'NODE_EXTRA_CA_CERTS',
+  'FAULT_MINUTES',
+  'FUZZ_MESSAGES',
+  'LIFECYCLE_LIVES',
+  'PAYLOAD_MIB',
+  'TEST_CITUS_URL',
+];
 
 function uncoded(cell: string): string {
   return cell.replace(/^`(.*)`$/, '$1');

@@ -25,7 +25,7 @@ describe('A service that is flooded', () => {
   let victim: Victim;
 
   before(async () => {
-    victim = await startVictim({ KEEPALIVE_TIME: '1s', KEEPALIVE_TIMEOUT: '1s' });
+    victim = await startVictim({ KEEPALIVE_TIME: '1s', KEEPALIVE_TIMEOUT: '5s' });
   });
 
   after(() => victim[Symbol.asyncDispose]());

@@ -26,7 +26,7 @@ describe('A service whose peers are slow on purpose', () => {
   before(async () => {
     victim = await startVictim({
       KEEPALIVE_TIME: '1s',
-      KEEPALIVE_TIMEOUT: '1s',
+      KEEPALIVE_TIMEOUT: '5s',
       WRITE_TIMEOUT: '2s',
       MAX_REQUEST_BYTES: '33554432',
       MAX_CONNECTIONS: '500',
