@@ -201,10 +201,10 @@ describe('startEmbeddedPostgres', () => {
 
     it('is kept although its holder drops the object', async () => {
       const then = `
-        (await import('node:v8')).setFlagsFromString('--expose-gc');
-        const gc = (await import('node:vm')).runInNewContext('gc');
+        const session = new (await import('node:inspector/promises')).Session();
+        session.connect();
         server = undefined;
-        setInterval(() => { gc(); console.log('collected'); }, 10);`;
+        setInterval(async () => { await session.post('HeapProfiler.collectGarbage'); console.log('collected'); }, 10);`;
       const { child } = await startElsewhere(then);
       for (let times = 0; times < 3; times++) await once(child.stdout, 'data');
       await assert.rejects(startEmbeddedPostgres({ dataDir, ...fast }), refusal());

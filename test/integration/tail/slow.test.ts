@@ -1,12 +1,11 @@
 import { strict as assert } from 'node:assert';
-import { setFlagsFromString } from 'node:v8';
-import { runInNewContext } from 'node:vm';
 import { fromBinary } from '@bufbuild/protobuf';
 import { type Client, type ClientReadableStream, Metadata } from '@grpc/grpc-js';
 import { LogService, TailEnd_Reason, TailLogsResponseSchema } from '../../../src/gen/backup/v1/log_pb.ts';
 import { methodDefinition } from '../../../src/grpc/definition.ts';
 import { connect, startBackend } from '../../support/backend.ts';
 import { eventually } from '../../support/eventually.ts';
+import { memoryInUse } from '../../support/heap.ts';
 import { History } from '../../support/history.ts';
 import { stall, tailRequest } from '../../support/stalled.ts';
 import { Subscriber } from '../../support/subscriber.ts';
@@ -78,7 +77,7 @@ describe('TailLogs with subscribers that do not read', () => {
     await using backend = await startBackend();
     const backupId = newBackupId();
     await fill(backend.database, backupId, 20_000);
-    const before = memory();
+    const before = await memoryInUse();
     const stalled = await Promise.all(Array.from({ length: 100 }, () => stall(backend.address, backupId)));
     const healthy = new Subscriber(backend, { backupIds: [backupId], follow: true });
     await healthy.received(20_000);
@@ -87,19 +86,12 @@ describe('TailLogs with subscribers that do not read', () => {
     await healthy.cancel();
     healthy.history.entries.length = 0;
     healthy.history.events.length = 0;
-    const each = (memory() - before) / stalled.length / 1024;
+    const each = ((await memoryInUse()) - before) / stalled.length / 1024;
     assert.ok(each < 1024, `${Math.round(each)} KiB each`);
     for (const session of stalled) session.destroy();
     await eventually(() => assert.equal(backend.app.admission.streams, 0));
   });
 });
-
-function memory(): number {
-  setFlagsFromString('--expose-gc');
-  runInNewContext('gc')();
-  const { heapUsed, external } = process.memoryUsage();
-  return heapUsed + external;
-}
 
 /** A client that reads one message and then stands still. Without the first read, grpc-js would read on by itself. */
 class StalledReader implements Disposable {

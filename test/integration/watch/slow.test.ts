@@ -1,8 +1,6 @@
 import { strict as assert } from 'node:assert';
 import { once } from 'node:events';
 import { type ClientHttp2Session, connect as http2Connect } from 'node:http2';
-import { setFlagsFromString } from 'node:v8';
-import { runInNewContext } from 'node:vm';
 import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
 import { type Client, type ClientReadableStream, Metadata } from '@grpc/grpc-js';
 import {
@@ -15,6 +13,7 @@ import {
 import { methodDefinition } from '../../../src/grpc/definition.ts';
 import { type Backend, connect, startBackend } from '../../support/backend.ts';
 import { eventually } from '../../support/eventually.ts';
+import { memoryInUse } from '../../support/heap.ts';
 import { Picture } from './picture.ts';
 
 const COUNT = 1000;
@@ -62,7 +61,7 @@ describe('WatchControllers with readers that do not read', () => {
     await fill(backend);
     await using quick = new Picture(backend, {});
     await quick.complete();
-    const before = memory();
+    const before = await memoryInUse();
     const stalled = await Promise.all(Array.from({ length: 100 }, () => stall(backend.address)));
     await eventually(() => assert.equal(backend.app.watches.size.watchers, 101));
     for (let round = 1; round <= ROUNDS; round++) {
@@ -70,7 +69,7 @@ describe('WatchControllers with readers that do not read', () => {
       await quick.until(({ controllers }) => [...controllers.values()].every(c => c.itemId === BigInt(round)));
     }
     quick.messages.length = 0;
-    const each = (memory() - before) / stalled.length / 1024;
+    const each = ((await memoryInUse()) - before) / stalled.length / 1024;
     assert.ok(each < 512, `${Math.round(each)} KiB each`);
     for (const session of stalled) session.destroy();
     await eventually(() => assert.equal(backend.app.admission.streams, 1));
@@ -88,13 +87,6 @@ async function fill(backend: Backend): Promise<void> {
 /** Every controller at once, without a ring. */
 async function change(backend: Backend, round: number): Promise<void> {
   await backend.database.query('update backup_controllers set itemid = $1, revision = revision + 1', [round]);
-}
-
-function memory(): number {
-  setFlagsFromString('--expose-gc');
-  runInNewContext('gc')();
-  const { heapUsed, external } = process.memoryUsage();
-  return heapUsed + external;
 }
 
 /** WatchControllers of everything. */
