@@ -24,7 +24,9 @@ export class Cluster {
     const { hostname, port } = new URL(this.#coordinator);
     const adding = nodes.map(({ host, port }) => `select citus_add_node('${host}', ${port});`);
     const url = this.#urlOf(undefined, name);
-    await query(url, `select citus_set_coordinator_host('${hostname}', ${port}); ${adding.join(' ')}`);
+    // Roles are the same already; two who tell the nodes of them at once get in each other's way ("tuple concurrently updated").
+    const quiet = 'set citus.enable_create_role_propagation = off; set citus.enable_alter_role_propagation = off;';
+    await query(url, `${quiet} select citus_set_coordinator_host('${hostname}', ${port}); ${adding.join(' ')}`);
   }
 
   /** A copy with what the nodes know of each other and of the shards; some 200 ms. */
