@@ -29,7 +29,7 @@ describe('The life of a controller', () => {
     const begun = performance.now();
     // They share nothing, so they may go side by side: while one waits for the database another one has the processor.
     const lanes = Array.from({ length: AT_A_TIME }, (_, lane) =>
-      fc.assert(property, { numRuns: LIVES / AT_A_TIME, seed: seed + lane }),
+      fc.assert(property, { numRuns: LIVES / AT_A_TIME, seed: seed + lane, includeErrorInReport: true }),
     );
     await Promise.allSettled(lanes);
     await Promise.all(lanes);
