@@ -50,7 +50,7 @@ describe(`Every method, with ${MESSAGES} messages that are right and wrong (FUZZ
   const fault = (error: unknown) => faults.push(error);
 
   before(async () => {
-    backend = await startBackend({ settings: { WRITE_TIMEOUT: '2s' } });
+    backend = await startBackend({ settings: { WRITE_TIMEOUT: '10s' } });
     process.on('unhandledRejection', fault);
   });
 

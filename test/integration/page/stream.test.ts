@@ -215,7 +215,7 @@ describe('The live streams of the status page', () => {
   });
 
   it('wait for a browser that does not read, and end when it takes too long; it comes back and has lost nothing', async () => {
-    await begin({ WRITE_TIMEOUT: '1s' });
+    await begin({ WRITE_TIMEOUT: '4s' });
     const backupId = newBackupId();
     using stalled = await EventReader.open(page, `/lines?backup=${backupId}`);
     using quick = await EventReader.open(page, `/lines?backup=${backupId}`);

@@ -158,7 +158,7 @@ describe('DownloadPayload', () => {
 
   it('ends one that is not read in time', async () => {
     const { backupId } = await uploaded();
-    await using replica = await startReplica(backend.database.url, { WRITE_TIMEOUT: '300ms' });
+    await using replica = await startReplica(backend.database.url, { WRITE_TIMEOUT: '1500ms' });
     const unread = () => eventually(() => assert.equal(replica.app.admission.calls, 0));
     const late = { code: 'DEADLINE_EXCEEDED', reason: 'DEADLINE_EXCEEDED' } as const;
     await refused(interrupted(backupId, unread, replica.controllers), late);

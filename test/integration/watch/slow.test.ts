@@ -43,7 +43,7 @@ describe('WatchControllers with readers that do not read', () => {
   });
 
   it('ends one that takes too long, and says so behind what it had not read', async () => {
-    await using backend = await startBackend({ settings: { WRITE_TIMEOUT: '300ms', TAIL_POLL: '20ms' } });
+    await using backend = await startBackend({ settings: { WRITE_TIMEOUT: '1500ms', TAIL_POLL: '20ms' } });
     await fill(backend);
     using slow = new StalledReader(backend.address);
     await slow.first();
