@@ -5,8 +5,7 @@ import Mocha from 'mocha';
 export type Results = Record<string, { passed: number; failed: string[] }>;
 
 /** As `spec`, but it says why a test has failed when it fails, and leaves the results in the file that TEST_RESULTS names. */
-// biome-ignore lint/style/noDefaultExport: mocha takes a reporter so.
-export default class extends Mocha.reporters.Spec {
+class Reporter extends Mocha.reporters.Spec {
   constructor(runner: Mocha.Runner, options: Mocha.MochaOptions) {
     super(runner, options);
     const results: Results = {};
@@ -23,3 +22,6 @@ export default class extends Mocha.reporters.Spec {
     });
   }
 }
+
+// What `require` returns, by which mocha loads a reporter.
+export { Reporter as 'module.exports' };
