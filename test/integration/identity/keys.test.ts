@@ -101,15 +101,18 @@ describe('The keys of tokens', () => {
     await inMinutes(61, () => refused(works(secured, token), UNAVAILABLE));
   });
 
-  it('that do not come are not waited for until the call itself ends', async () => {
+  it('that do not come are not waited for longer than 3 s', async () => {
     const issuer = await Issuer.create();
     await using keys = await serveKeys(issuer);
     keys.hangs = true;
     await using secured = await startSecured(authority, {
       settings: { ...tokenSettings(keys.url), TOKEN_REFRESH: '1h' },
     });
-    // They are given up after 3 s, and the call, which has 30 s, is told so.
+    // Whoever starts the service has asked for them first, so it may be less than that.
+    const began = performance.now();
     await refused(works(secured, await issuer.token('work')), UNAVAILABLE);
+    const waited = performance.now() - began;
+    assert.ok(waited < 6_000, `${waited} ms`);
     keys.hangs = false;
     await works(secured, await issuer.token('work'));
   });

@@ -106,7 +106,7 @@ describe('A claim that waits', () => {
   it('is answered empty, and not with DEADLINE_EXCEEDED, when its deadline comes before that', async () => {
     for (const requestId of ['', randomUUID()]) {
       const request = { worker: 'w', wait: { seconds: 300n }, requestId };
-      // A machine may be too slow for an answer within that second, but not every time.
+      // The answer is sent a second before the deadline: a machine may be too slow for that, but not every time.
       const none = await eventually(() => backend.controllers.claimControllers(request, { timeoutMs: 10_000 }));
       assert.deepEqual(none.claimed, []);
     }
